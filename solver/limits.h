@@ -1,0 +1,30 @@
+// Every limit and numerical contract of the solver library, in one place.
+#pragma once
+
+#include <cstdint>
+
+namespace tsenor {
+
+// Greatest edge length M of a block.
+inline constexpr int kMaxM = 128;
+
+// Scores are quantised to this many bits of the block's greatest score (solver/quantise.h).
+inline constexpr int kQuantisationBits = 24;
+
+// A block counts as proven optimal if its relative gap, (bound - value) / bound in float64 on the
+// caller's own scores, is at most this.
+inline constexpr double kProvenGap = 1e-6;
+
+// Refinement rounds after which Method::kOptimal accepts the gap that is left. Each round carries 12
+// more bits; after two of them no block tried was above 1e-13.
+inline constexpr int kMaxRefinements = 3;
+
+// Ranges of the options (solver/options.h).
+inline constexpr double kMaxTau = 500;  // exp(+-tau) and its products stay inside float64
+inline constexpr int kMaxIterations = 10000;
+inline constexpr int kMaxSwaps = 1000;
+
+// Greatest number of rows and of columns of a matrix: products of two stay far inside int64.
+inline constexpr int64_t kMaxLength = int64_t{1} << 30;
+
+}  // namespace tsenor
