@@ -12,8 +12,8 @@ packages=$(sed 's/#.*//' "$@")
 missing=""
 for package in $packages; do
   status=$(dpkg-query -W -f '${db:Status-Status} ' "$package" 2>/dev/null) || status=""
-  case "$status" in
-    *installed*) ;;
+  case " $status" in
+    *" installed "*) ;;
     *) missing="$missing $package" ;;
   esac
 done
