@@ -16,13 +16,14 @@ namespace tsenor {
 
 // What Certify() found in a given mask.
 struct MaskCertificate {
-  SolveStats stats;  // sweeps and augmentations are 0
+  SolveStats stats;         // sweeps and augmentations are 0
   int64_t lines_over = 0;   // rows and columns of blocks that keep more than n entries
   int64_t lines_under = 0;  // that keep fewer (incomplete blocks: than they could not avoid)
 };
 
-// Reads the mask and the potentials of `tile` (host memory, potentials not null) and evaluates both on its
-// scores, in plain float64 loops that share nothing with the backends. Writes nothing to the tile.
+// Reads the mask and the potentials of `tile` (host memory, potentials not null) and evaluates both
+// on its scores, in plain float64 loops that share nothing with the backends. Writes nothing to the
+// tile.
 MaskCertificate Certify(const Problem& problem, const Tile& tile);
 
 }  // namespace tsenor

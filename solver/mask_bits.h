@@ -5,8 +5,8 @@
 
 namespace tsenor {
 
-// Sets the bits first_bit + j of `mask_row` for which kept[j] is not 0, j < count; leaves others as they
-// are. The caller clears rows first, and one thread owns a row at a time.
+// Sets the bits first_bit + j of `mask_row` for which kept[j] is not 0, j < count; leaves others as
+// they are. The caller clears rows first, and one thread owns a row at a time.
 void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint8_t* kept, int count);
 
 }  // namespace tsenor

@@ -1,8 +1,9 @@
 // What is to be solved: a batch of tiles that share one problem.
 //
-// A *block* is an M x M piece of a matrix, a *block row* the M rows of a matrix over its whole width,
-// a *tile* a run of consecutive block rows. Blocks are independent of each other, so tiles of many
-// matrices may be solved together, and a matrix in any number of tiles, with the same result.
+// A *block* is an M x M piece of a matrix, a *block row* the M rows of a matrix over its whole
+// width, a *tile* a run of consecutive block rows. Blocks are independent of each other, so tiles
+// of many matrices may be solved together, and a matrix in any number of tiles, with the same
+// result.
 #pragma once
 
 #include <compare>
@@ -50,8 +51,8 @@ struct Problem {
 };
 
 // Consecutive block rows of one row-major matrix, and where their answer goes. Rows and columns
-// that do not fill a whole block are extended by scores of zero: every line of the extended block keeps
-// exactly n entries, and the entries that do not exist are left out of the mask.
+// that do not fill a whole block are extended by scores of zero: every line of the extended block
+// keeps exactly n entries, and the entries that do not exist are left out of the mask.
 //
 // A plain view: owns nothing. All its pointers lie in the memory space of its batch.
 struct Tile {
@@ -62,8 +63,9 @@ struct Tile {
   // `columns` values, finite and >= 0; null unless ScoreKind::kMagnitudeTimesColumnNorm.
   const float* column_norms = nullptr;
 
-  // Out: the mask, one bit per element. Row r starts at mask + r * mask_row_stride; the bit of column
-  // c is bit c % 8 (from the least significant) of byte c / 8; unused bits of the last byte are 0.
+  // Out: the mask, one bit per element. Row r starts at mask + r * mask_row_stride; the bit of
+  // column c is bit c % 8 (from the least significant) of byte c / 8; unused bits of the last byte
+  // are 0.
   uint8_t* mask = nullptr;
   int64_t mask_row_stride = 0;  // bytes; >= MaskRowBytes(columns)
   // Out: one entry per block row.
@@ -86,8 +88,8 @@ struct Batch {
   Problem problem;
   std::span<const Tile> tiles;
   MemorySpace memory = MemorySpace::kHost;
-  // With MemorySpace::kDevice: the stream (a cudaStream_t) on which to run; Solve() then returns when the
-  // work is enqueued. Must be null with MemorySpace::kHost.
+  // With MemorySpace::kDevice: the stream (a cudaStream_t) on which to run; Solve() then returns
+  // when the work is enqueued. Must be null with MemorySpace::kHost.
   void* stream = nullptr;
 };
 

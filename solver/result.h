@@ -32,11 +32,9 @@ struct SolveStats {
     return *this;
   }
 
-  // (bound - value) / bound; 0 if the bound is 0. Never negative: rounding of the float64 sums may leave
-  // the value of an optimal mask above its bound by some 1e-16, which counts as no gap.
-  double relative_gap() const {
-    return bound > value ? (bound - value) / bound : 0.0;
-  }
+  // (bound - value) / bound; 0 if the bound is 0. Never negative: rounding of the float64 sums may
+  // leave the value of an optimal mask above its bound by some 1e-16, which counts as no gap.
+  double relative_gap() const { return bound > value ? (bound - value) / bound : 0.0; }
 };
 
 // The answer for one whole matrix (SolveMatrix(), solver/solver.h).

@@ -8,8 +8,9 @@
 namespace tsenor {
 namespace {
 
-// Shifts the 5 exponent and 10 fraction bits into place; the product with 2^112 corrects the exponent's
-// bias and is exact, for subnormals too. Infinity and NaN get the float32 exponent by hand.
+// Shifts the 5 exponent and 10 fraction bits into place; the product with 2^112 corrects the
+// exponent's bias and is exact, for subnormals too. Infinity and NaN get the float32 exponent by
+// hand.
 float Float16ToFloat(uint16_t half) {
   const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fff) << 13;
   const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
@@ -43,8 +44,8 @@ void LoadElements(DType dtype, const void* elements, int64_t first, int64_t coun
   }
 }
 
-void LoadScores(const Problem& problem, const Tile& tile, int64_t row, int64_t column, int64_t count,
-                float* scores) {
+void LoadScores(const Problem& problem, const Tile& tile, int64_t row, int64_t column,
+                int64_t count, float* scores) {
   const int64_t existing =
       row < tile.rows ? std::clamp(tile.columns - column, int64_t{0}, count) : 0;
   if (existing > 0) {

@@ -13,7 +13,7 @@ void LoadElements(DType dtype, const void* elements, int64_t first, int64_t coun
 // Scores of the entries (row, column) .. (row, column + count - 1) of a tile in host memory; exact
 // but for the one float32 product of ScoreKind::kMagnitudeTimesColumnNorm. Entries beyond the
 // tile's rows and columns score 0.
-void LoadScores(const Problem& problem, const Tile& tile, int64_t row, int64_t column, int64_t count,
-                float* scores);
+void LoadScores(const Problem& problem, const Tile& tile, int64_t row, int64_t column,
+                int64_t count, float* scores);
 
 }  // namespace tsenor

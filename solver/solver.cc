@@ -16,11 +16,13 @@ absl::StatusOr<MaskResult> SolveMatrix(Solver& solver, const Problem& problem, c
   }
   const bool normed = problem.score_kind == ScoreKind::kMagnitudeTimesColumnNorm;
   if (normed != (column_norms != nullptr)) {
-    return absl::InvalidArgumentError(normed ? "column_norms is missing; the score kind needs it"
-                                             : "column_norms is set; the score kind does not use it");
+    return absl::InvalidArgumentError(normed
+                                          ? "column_norms is missing; the score kind needs it"
+                                          : "column_norms is set; the score kind does not use it");
   }
   if (normed) {
-    if (absl::Status status = ValidateColumnNorms(column_norms, columns); !status.ok()) return status;
+    if (absl::Status status = ValidateColumnNorms(column_norms, columns); !status.ok())
+      return status;
   }
 
   MaskResult result;
@@ -35,8 +37,8 @@ absl::StatusOr<MaskResult> SolveMatrix(Solver& solver, const Problem& problem, c
                      .mask_row_stride = MaskRowBytes(columns),
                      .stats = stats.data()};
   if (auto bad = FindInvalidWeight(problem, tile)) {
-    return absl::InvalidArgumentError(absl::StrCat("weight at row ", bad->row, ", column ",
-                                                   bad->column, " (", bad->value, ") ", bad->reason));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "weight at row ", bad->row, ", column ", bad->column, " (", bad->value, ") ", bad->reason));
   }
   if (absl::Status status = solver.Solve({.problem = problem, .tiles = {&tile, 1}}); !status.ok()) {
     return status;

@@ -22,8 +22,8 @@ struct SolverInfo {
   int64_t efficient_batch_elements = 0;
 };
 
-// Finds masks. Deterministic: the answer for a block depends on the block and the problem alone, not
-// on its batch, its tile, or the number of threads.
+// Finds masks. Deterministic: the answer for a block depends on the block and the problem alone,
+// not on its batch, its tile, or the number of threads.
 //
 // Thread-safe: any number of threads may call Solve() at the same time.
 class Solver {
@@ -35,10 +35,10 @@ class Solver {
   // Solves every tile of `batch` and fills in its outputs.
   //
   // REQUIRES: tiles as described at Tile, not overlapping in their outputs; scores finite and
-  // non-negative (FindInvalidWeight(), solver/validate.h). With other scores the masks are unspecified, but the call
-  // ends and touches no other memory.
-  // Errors: InvalidArgument if ValidateProblem() refuses the problem or this backend does not support it or
-  // the memory space; Unavailable if the device failed. After an error the outputs are unspecified.
+  // non-negative (FindInvalidWeight(), solver/validate.h). With other scores the masks are
+  // unspecified, but the call ends and touches no other memory. Errors: InvalidArgument if
+  // ValidateProblem() refuses the problem or this backend does not support it or the memory space;
+  // Unavailable if the device failed. After an error the outputs are unspecified.
   virtual absl::Status Solve(const Batch& batch) = 0;
 };
 
@@ -48,9 +48,9 @@ enum class Edge {
   kPad,  // as described at Tile
 };
 
-// Solves one row-major matrix in host memory: `rows` x `columns` elements of `problem.dtype` without
-// gaps. `column_norms` is as in Tile.
-// Errors: InvalidArgument for a bad problem, shape (see Edge) or weight; those of Solver::Solve().
+// Solves one row-major matrix in host memory: `rows` x `columns` elements of `problem.dtype`
+// without gaps. `column_norms` is as in Tile. Errors: InvalidArgument for a bad problem, shape (see
+// Edge) or weight; those of Solver::Solve().
 absl::StatusOr<MaskResult> SolveMatrix(Solver& solver, const Problem& problem, const void* weights,
                                        int64_t rows, int64_t columns, Edge edge = Edge::kRefuse,
                                        const float* column_norms = nullptr);

@@ -13,8 +13,8 @@ namespace {
 
 absl::Status ValidateOptions(const SolveOptions& options) {
   if (options.method != Method::kOptimal && options.method != Method::kTsenor) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("method is ", static_cast<int>(options.method), ", which is none of this version"));
+    return absl::InvalidArgumentError(absl::StrCat("method is ", static_cast<int>(options.method),
+                                                   ", which is none of this version"));
   }
   // Negated comparisons, so that NaN is refused too.
   const double tolerance = options.optimal.gap_tolerance;
@@ -60,7 +60,8 @@ const char* Objection(ScoreKind kind, float element, float norm) {
   return nullptr;
 }
 
-// Whether any of `count` elements has no score, without branches: this runs over every weight that arrives.
+// Whether any of `count` elements has no score, without branches: this runs over every weight that
+// arrives.
 bool AnyInvalid(ScoreKind kind, const float* elements, const float* norms, int64_t count) {
   const float least = kind == ScoreKind::kGiven ? 0.0f : -FLT_MAX;
   int invalid = 0;
@@ -84,24 +85,25 @@ absl::Status ValidateProblem(const Problem& problem) {
         absl::StrCat("pattern.m is ", pattern.m, "; it must be in [1, ", kMaxM, "]"));
   }
   if (pattern.n < 0 || pattern.n > pattern.m) {
-    return absl::InvalidArgumentError(absl::StrCat("pattern.n is ", pattern.n,
-                                                   "; it must be in [0, pattern.m = ", pattern.m, "]"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "pattern.n is ", pattern.n, "; it must be in [0, pattern.m = ", pattern.m, "]"));
   }
   if (problem.dtype != DType::kFloat32 && problem.dtype != DType::kFloat16 &&
       problem.dtype != DType::kBFloat16) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype is ", static_cast<int>(problem.dtype), ", which is none of this version"));
+    return absl::InvalidArgumentError(absl::StrCat("dtype is ", static_cast<int>(problem.dtype),
+                                                   ", which is none of this version"));
   }
   if (problem.score_kind != ScoreKind::kMagnitude && problem.score_kind != ScoreKind::kGiven &&
       problem.score_kind != ScoreKind::kMagnitudeTimesColumnNorm) {
-    return absl::InvalidArgumentError(absl::StrCat("score kind is ", static_cast<int>(problem.score_kind),
-                                                   ", which is none of this version"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "score kind is ", static_cast<int>(problem.score_kind), ", which is none of this version"));
   }
   return ValidateOptions(problem.options);
 }
 
 absl::Status ValidateShape(Pattern pattern, int64_t rows, int64_t columns, Edge edge) {
-  if (absl::Status status = ValidateLength("shape[0] (rows)", rows, pattern.m, edge); !status.ok()) {
+  if (absl::Status status = ValidateLength("shape[0] (rows)", rows, pattern.m, edge);
+      !status.ok()) {
     return status;
   }
   return ValidateLength("shape[1] (columns)", columns, pattern.m, edge);

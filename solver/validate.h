@@ -25,12 +25,13 @@ absl::Status ValidateColumnNorms(const float* norms, int64_t count);
 struct InvalidWeight {
   int64_t row = 0;  // within the tile
   int64_t column = 0;
-  double value = 0;               // of the weight
-  const char* reason = nullptr;  // "is NaN", "is infinite", "is negative", "times its column norm overflows float32"
+  double value = 0;  // of the weight
+  const char* reason =
+      nullptr;  // "is NaN", "is infinite", "is negative", "times its column norm overflows float32"
 };
 
-// The first weight of `tile`, row by row, that is NaN, infinite, negative with ScoreKind::kGiven, or
-// whose product with its column norm is infinite. Host memory; reads only the tile's inputs.
+// The first weight of `tile`, row by row, that is NaN, infinite, negative with ScoreKind::kGiven,
+// or whose product with its column norm is infinite. Host memory; reads only the tile's inputs.
 std::optional<InvalidWeight> FindInvalidWeight(const Problem& problem, const Tile& tile);
 
 }  // namespace tsenor
