@@ -1,0 +1,125 @@
+// Method::kTsenor: the published algorithm to the bit of the mask, its known quality, its proven
+// gap.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/solver/backends.h"
+#include "tests/support/block_arithmetic.h"
+#include "tests/support/dykstra_oracle.h"
+#include "tests/support/generators.h"
+#include "tests/support/solved_matrix.h"
+
+namespace tsenor {
+namespace {
+
+Problem TsenorProblem(Pattern pattern, TsenorOptions options = {}) {
+  Problem problem;
+  problem.pattern = pattern;
+  problem.options.method = Method::kTsenor;
+  problem.options.tsenor = options;
+  return problem;
+}
+
+class TsenorTest : public BackendTest {
+ protected:
+  // Every block's mask equals that of the oracle. Gaussian scores have no ties to break.
+  void ExpectOraclesMasks(Pattern pattern, const TsenorOptions& options, int blocks,
+                          uint64_t seed) {
+    const int m = pattern.m;
+    const auto weights = GenerateBlocks(WeightKind::kGaussian, m, blocks, seed);
+    const auto solved =
+        SolveWholeMatrix(solver(), TsenorProblem(pattern, options), weights.data(), m, blocks * m);
+    for (int block = 0; block < blocks; ++block) {
+      const auto scores = MagnitudesOfBlock(weights, m, blocks * m, m, 0, block);
+      ASSERT_EQ(solved.KeptOfBlock(0, block), MaskByExplicitDykstra(scores, pattern, options))
+          << pattern.n << ":" << m << ", block " << block;
+    }
+  }
+};
+
+TEST_P(TsenorTest, MasksEqualAnIndependentDykstraAndRounding) {
+  struct Run {
+    Pattern pattern;
+    int blocks;
+  };
+  for (const auto& [pattern, blocks] :
+       {Run{{1, 2}, 100}, Run{{2, 4}, 200}, Run{{1, 4}, 100}, Run{{3, 4}, 100}, Run{{5, 7}, 50},
+        Run{{4, 8}, 100}, Run{{8, 16}, 40}, Run{{4, 16}, 20}, Run{{16, 32}, 12}, Run{{8, 32}, 8},
+        Run{{24, 48}, 3}, Run{{32, 64}, 2}}) {
+    ExpectOraclesMasks(pattern, {}, blocks, 11);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(TsenorTest, MasksFollowTauIterationsAndSwaps) {
+  // Few iterations leave many lines short, so that the swaps have work to do.
+  for (const double tau : {1.0, 20.0, 500.0}) {
+    for (const int iterations : {1, 3, 50}) {
+      for (const int swaps : {0, 1, 10, 1000}) {
+        ExpectOraclesMasks({4, 8}, {.tau = tau, .iterations = iterations, .swaps = swaps}, 20, 5);
+        ExpectOraclesMasks({8, 16}, {.tau = tau, .iterations = iterations, .swaps = swaps}, 5, 6);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_P(TsenorTest, SwapsFillLinesThatRoundingLeavesShort) {
+  const int m = 8;
+  const int blocks = 200;
+  const auto weights = GenerateBlocks(WeightKind::kGaussian, m, blocks, 3);
+  const auto short_blocks = [&](int swaps) {
+    const TsenorOptions options = {.iterations = 2, .swaps = swaps};
+    return SolveWholeMatrix(solver(), TsenorProblem({4, 8}, options), weights.data(), m, blocks * m)
+        .Total()
+        .blocks_short;
+  };
+  EXPECT_GT(short_blocks(0), 0);
+  EXPECT_LT(short_blocks(1), short_blocks(0));
+  EXPECT_LE(short_blocks(1000), short_blocks(1));
+}
+
+TEST_P(TsenorTest, NoLineKeepsMoreThanNAndBlocksShortAreCounted) {
+  for (const WeightKind kind : kAllWeightKinds) {
+    SCOPED_TRACE(Name(kind));
+    const int m = 8;
+    const int blocks = 20;
+    const auto weights = GenerateBlocks(kind, m, blocks, 9);
+    const auto solved = SolveWholeMatrix(solver(), TsenorProblem({3, 8}, {.iterations = 20}),
+                                         weights.data(), m, blocks * m);
+    int64_t short_blocks = 0;
+    int64_t kept = 0;
+    for (int block = 0; block < blocks; ++block) {
+      const LineSums sums = LineSumsOf(solved.KeptOfBlock(0, block), m);
+      EXPECT_LE(sums.greatest, 3);
+      short_blocks += sums.least < 3;
+      for (const uint8_t keep : solved.KeptOfBlock(0, block)) kept += keep;
+    }
+    EXPECT_EQ(solved.Total().blocks_short, short_blocks);
+    EXPECT_EQ(solved.Total().kept, kept);
+  }
+}
+
+TEST_P(TsenorTest, TheErrorOnGaussianWeightsIsThePublishedOneAndProven) {
+  const int m = 32;
+  const int blocks = 16;
+  const auto weights = GenerateBlocks(WeightKind::kGaussian, m, blocks, 77);
+  Problem optimal;
+  optimal.pattern = {16, 32};
+  const auto tsenor =
+      SolveWholeMatrix(solver(), TsenorProblem({16, 32}), weights.data(), m, blocks * m).Total();
+  const auto best = SolveWholeMatrix(solver(), optimal, weights.data(), m, blocks * m).Total();
+  // The bound is the optimum's, so the gap is the true error of the published algorithm.
+  EXPECT_NEAR(tsenor.bound, best.value, 1e-8 * best.value);
+  EXPECT_GT(tsenor.relative_gap(), 2e-4);
+  EXPECT_LT(tsenor.relative_gap(), 3e-3);
+  EXPECT_LT(tsenor.blocks_proven, blocks);
+  EXPECT_EQ(tsenor.sweeps, 300 * blocks);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, TsenorTest, testing::Values(kReferenceBackend, kCpuBackend),
+                         BackendName);
+
+}  // namespace
+}  // namespace tsenor
