@@ -39,7 +39,8 @@ trap 'exit 143' TERM
 
 start_server() {
   address="unix:$folder/socket"
-  "$bin/tsenor-server" --listen "$address" >"$folder/server.log" 2>&1 &
+  : >"$folder/server.log" # so that grep finds it before the server has started
+  "$bin/tsenor-server" --listen "$address" >>"$folder/server.log" 2>&1 &
   server=$!
   tenths=0
   until grep -q '^listening on' "$folder/server.log"; do

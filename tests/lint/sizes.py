@@ -22,6 +22,12 @@ def long_files(root):
             yield path, lines
 
 
+def shell_end(path, begin):
+    """Line of the brace that ends the shell function at line `begin`: ctags does not tell it."""
+    lines = path.read_text().splitlines()
+    return next((n for n, line in enumerate(lines[begin:], begin + 1) if line == "}"), len(lines))
+
+
 def long_functions(root):
     """Yields (path:function, lines)."""
     sources = repository.files(root, (".h", ".cc", ".cu", ".cuh", ".py", ".sh"))
@@ -33,7 +39,7 @@ def long_functions(root):
     ).stdout
     for line in output.splitlines():
         tag = json.loads(line)
-        lines = tag.get("end", tag["line"]) - tag["line"] + 1
+        lines = (tag.get("end") or shell_end(root / tag["path"], tag["line"])) - tag["line"] + 1
         if lines >= MAX_FUNCTION_LINES:
             yield f"{tag['path']}:{tag['name']}", lines
 
