@@ -1,0 +1,74 @@
+// `tsenor info`: what a server is and can do.
+#include <google/protobuf/util/json_util.h>
+
+#include <iostream>
+#include <memory>
+
+#include "client/cli/command.h"
+#include "client/mask_client.h"
+
+namespace tsenor::cli {
+namespace {
+
+struct InfoFlags {
+  std::string server = "127.0.0.1:50051";
+  bool json = false;
+};
+
+void PrintJson(const v1::GetServerInfoResponse& info) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  // Cannot fail: the message holds no Any and no invalid duration.
+  if (!google::protobuf::util::MessageToJsonString(info, &text, options).ok()) std::abort();
+  std::cout << text << std::flush;
+}
+
+void PrintText(const std::string& address, const v1::GetServerInfoResponse& info) {
+  std::cout << "server          " << address << ", version " << info.version() << ", up "
+            << static_cast<int64_t>(info.uptime_seconds()) << " s\n";
+  for (const v1::Backend& backend : info.backends()) {
+    std::cout << "backend         " << backend.name() << ": " << backend.device();
+    if (backend.threads() > 0) std::cout << ", " << backend.threads() << " threads";
+    std::cout << '\n';
+  }
+  std::cout << "dtypes         ";
+  for (const int dtype : info.dtypes()) {
+    std::cout << ' ' << v1::DataType_Name(static_cast<v1::DataType>(dtype));
+  }
+  std::cout << "\nmethods        ";
+  for (const int method : info.methods()) {
+    std::cout << ' ' << v1::Method_Name(static_cast<v1::Method>(method));
+  }
+  const v1::Limits& limits = info.limits();
+  std::cout << "\nlargest M       " << limits.max_m() << "\nlargest tensor  "
+            << limits.max_tensor_bytes() << " bytes\nlargest message " << limits.max_message_bytes()
+            << " bytes\nmemory budget   " << info.memory_budget_bytes() << " bytes" << std::endl;
+}
+
+int RunInfo(const InfoFlags& flags) {
+  const auto client = client::MaskClient::Connect(flags.server);
+  if (!client.ok()) return Fail(client.status(), kNoServer);
+  const absl::StatusOr<v1::GetServerInfoResponse> info = (*client)->GetServerInfo();
+  if (!info.ok()) return Fail(info.status());
+  if (flags.json) {
+    PrintJson(*info);
+  } else {
+    PrintText(flags.server, *info);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void AddInfoCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("info", "Tell what a server is and can do");
+  const auto flags = std::make_shared<InfoFlags>();
+  AddServerOption(*command, flags->server);
+  command->add_flag("--json", flags->json, "As JSON");
+  command->callback([flags, &exit_code] { exit_code = RunInfo(*flags); });
+}
+
+}  // namespace tsenor::cli

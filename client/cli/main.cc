@@ -1,0 +1,32 @@
+// `tsenor`: the command line. Composes the commands; each lives in its own file.
+#include <csignal>
+
+#include "client/cli/command.h"
+
+int main(int argc, char** argv) {
+  using namespace tsenor::cli;
+  // A full quota or a closed pipe is then an error with a message.
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app("Proven-optimal transposable N:M masks for model weights.", "tsenor");
+  app.set_version_flag("--version", std::string("tsenor ") + TSENOR_VERSION);
+  app.set_config("--config", "", "Read options from this TOML or INI file, one section per command")
+      ->envname("TSENOR_CONFIG");
+  app.footer(
+      "Every option of a command can also be given as TSENOR_<OPTION>, as in TSENOR_SERVER.\n"
+      "Exit codes: 0 ok, 1 failure, 2 usage, 3 no server, 4 infeasible mask, 130 interrupted.");
+  app.require_subcommand(1);
+  app.fallthrough();
+  int exit_code = kOk;
+  AddMaskCommand(app, exit_code);
+  AddVerifyCommand(app, exit_code);
+  AddInfoCommand(app, exit_code);
+  AddReportCommand(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // --help and --version too
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  return exit_code;
+}

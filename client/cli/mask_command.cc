@@ -1,0 +1,207 @@
+// `tsenor mask`: a checkpoint in, masks (or the masked checkpoint) out.
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <stop_token>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/mask_output.h"
+#include "client/cli/mask_run.h"
+#include "client/cli/problem_flags.h"
+#include "client/cli/report.h"
+
+namespace tsenor::cli {
+namespace {
+
+struct MaskFlags {
+  std::string input;
+  std::string server = "127.0.0.1:50051";
+  std::string out;
+  std::string report;
+  ProblemFlags problem;
+  MethodFlags method;
+  bool dense = false;
+  bool apply = false;
+  bool quiet = false;
+  int parallel = 4;
+  double connect_timeout_seconds = 5;
+  double timeout_seconds = 3600;
+  int max_attempts = client::RetryPolicy().max_attempts;
+};
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+absl::StatusOr<Selection> Select(const MaskFlags& flags, const client::Checkpoint& checkpoint) {
+  const absl::StatusOr<v1::Pattern> pattern = ParsePattern(flags.problem.pattern);
+  if (!pattern.ok()) return pattern.status();
+  Selection selection = SelectTensors(checkpoint, {.include = flags.problem.include,
+                                                   .exclude = flags.problem.exclude,
+                                                   .m = pattern->m(),
+                                                   .pad = flags.problem.pad()});
+  const std::string skipped = selection.SkippedByReason();
+  if (selection.selected.empty()) {
+    return absl::NotFoundError(absl::StrCat(
+        flags.input, ": no matching tensor: ", skipped.empty() ? "it is empty" : skipped));
+  }
+  if (!flags.quiet && !skipped.empty()) std::cerr << "skipped: " << skipped << std::endl;
+  return selection;
+}
+
+absl::StatusOr<std::unique_ptr<MaskOutput>> CreateOutput(const MaskFlags& flags,
+                                                         const client::Checkpoint& checkpoint,
+                                                         const Selection& selection) {
+  if (flags.apply) return CreateAppliedOutput(flags.out, checkpoint, selection);
+  const MaskMetadata metadata = {
+      {"pattern", flags.problem.pattern},
+      {"method", flags.method.method},
+      {"scores", flags.problem.scores.substr(0, flags.problem.scores.find(':'))},
+      {"edge", flags.problem.edge}};
+  return CreateMaskFileOutput(flags.out, selection,
+                              flags.dense ? MaskEncoding::kDense : MaskEncoding::kPacked, metadata);
+}
+
+// Everything but the tensors.
+Report StartReport(const MaskFlags& flags, const v1::GetServerInfoResponse& info,
+                   const Selection& selection) {
+  Report report{.input = flags.input,
+                .output = flags.out,
+                .pattern = flags.problem.pattern,
+                .method = flags.method.method,
+                .scores = flags.problem.scores,
+                .edge = flags.problem.edge,
+                .server = flags.server,
+                .server_version = info.version(),
+                .backends = {},
+                .seconds = 0,
+                .tensors = {},
+                .skipped = selection.skipped};
+  for (const v1::Backend& backend : info.backends()) report.backends.push_back(backend.name());
+  return report;
+}
+
+absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& client,
+                            const client::Checkpoint& checkpoint, const Selection& selection,
+                            const ScoreSource& scores, std::stop_source stop) {
+  const absl::StatusOr<v1::GetServerInfoResponse> info = client.GetServerInfo();
+  if (!info.ok()) return info.status();
+  const absl::StatusOr<std::unique_ptr<MaskOutput>> output =
+      CreateOutput(flags, checkpoint, selection);
+  if (!output.ok()) return output.status();
+
+  Report report = StartReport(flags, *info, selection);
+  const auto start = std::chrono::steady_clock::now();
+  {
+    Progress progress(Progress::StyleFor(flags.quiet), selection.weights(),
+                      selection.selected.size());
+    absl::StatusOr<std::vector<TensorReport>> tensors = SolveAll({.client = client,
+                                                                  .checkpoint = checkpoint,
+                                                                  .selection = selection,
+                                                                  .problem = flags.problem,
+                                                                  .method = flags.method,
+                                                                  .scores = scores,
+                                                                  .output = **output,
+                                                                  .progress = progress,
+                                                                  .parallel = flags.parallel},
+                                                                 stop);
+    if (!tensors.ok()) return tensors.status();
+    report.tensors = *std::move(tensors);
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (absl::Status status = (*output)->Commit(stop.get_token()); !status.ok()) return status;
+  if (flags.report.empty()) return report;
+  if (absl::Status status = WriteReport(flags.report, report); !status.ok()) return status;
+  return report;
+}
+
+int RunMask(const MaskFlags& flags) {
+  if (absl::Status status = CheckMethodFlags(flags.method); !status.ok()) {
+    return Fail(status, kUsage);
+  }
+  std::stop_source stop;
+  const InterruptWatcher watcher(stop);
+  const absl::StatusOr<client::Checkpoint> checkpoint = client::Checkpoint::Open(flags.input);
+  if (!checkpoint.ok()) return Fail(checkpoint.status());
+  const absl::StatusOr<Selection> selection = Select(flags, *checkpoint);
+  if (!selection.ok()) return Fail(selection.status());
+  const absl::StatusOr<ScoreSource> scores = ScoreSource::Open(flags.problem.scores);
+  if (!scores.ok()) return Fail(scores.status());
+  for (const SelectedTensor& tensor : selection->selected) {
+    const auto norms = scores->ColumnNorms(tensor.name(), tensor.columns);
+    if (!norms.ok()) return Fail(norms.status());
+  }
+
+  client::ClientOptions options;
+  options.connect_timeout = Milliseconds(flags.connect_timeout_seconds);
+  options.solve_timeout = Milliseconds(flags.timeout_seconds);
+  options.retry.max_attempts = flags.max_attempts;
+  const auto client = client::MaskClient::Connect(flags.server, options);
+  if (!client.ok()) return Fail(client.status(), kNoServer);
+
+  const absl::StatusOr<Report> report =
+      Mask(flags, **client, *checkpoint, *selection, *scores, stop);
+  if (!report.ok()) {
+    return Fail(report.status(), absl::IsCancelled(report.status()) ? kInterrupted : kFailure);
+  }
+  PrintTable({*report}, std::cout);
+  return kOk;
+}
+
+void AddTransportFlags(CLI::App& command, MaskFlags& flags) {
+  AddServerOption(command, flags.server);
+  command.add_option("--parallel", flags.parallel, "Tensors in flight")
+      ->envname("TSENOR_PARALLEL")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command
+      .add_option("--connect-timeout", flags.connect_timeout_seconds,
+                  "Seconds to wait for the server")
+      ->envname("TSENOR_CONNECT_TIMEOUT")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+  command
+      .add_option("--timeout", flags.timeout_seconds, "Seconds for one tensor, retries included")
+      ->envname("TSENOR_TIMEOUT")
+      ->check(CLI::Range(0.001, 604800.0))
+      ->capture_default_str();
+  command
+      .add_option("--max-attempts", flags.max_attempts,
+                  "Attempts per tensor while the server is full or away")
+      ->envname("TSENOR_MAX_ATTEMPTS")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void AddMaskCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("mask", "Find masks for the matrices of a checkpoint");
+  const auto flags = std::make_shared<MaskFlags>();
+  command
+      ->add_option("INPUT", flags->input,
+                   "A .safetensors file, or a directory with model.safetensors[.index.json]")
+      ->required();
+  command->add_option("--out", flags->out, "Where the result goes")
+      ->required()
+      ->envname("TSENOR_OUT");
+  AddProblemFlags(*command, flags->problem);
+  AddMethodFlags(*command, flags->method);
+  AddTransportFlags(*command, *flags);
+  CLI::Option* dense =
+      command->add_flag("--dense", flags->dense, "One byte (0 or 1) per weight instead of one bit")
+          ->envname("TSENOR_DENSE");
+  command
+      ->add_flag("--apply", flags->apply,
+                 "Write the checkpoint itself, with the weights that the masks drop set to zero")
+      ->envname("TSENOR_APPLY")
+      ->excludes(dense);
+  command->add_option("--report", flags->report, "Also write what was found as JSON")
+      ->envname("TSENOR_REPORT");
+  command->add_flag("--quiet", flags->quiet, "No progress on stderr")->envname("TSENOR_QUIET");
+  command->callback([flags, &exit_code] { exit_code = RunMask(*flags); });
+}
+
+}  // namespace tsenor::cli

@@ -1,0 +1,47 @@
+// The flags that say what is to be solved, and their translation to the API.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "tsenor/v1/types.pb.h"
+
+namespace tsenor::cli {
+
+// Which tensors, which pattern, which scores. As typed; every value has been checked for its form.
+struct ProblemFlags {
+  std::string pattern;  // "N:M"
+  std::string edge = "refuse";
+  std::string scores = "magnitude";
+  std::string include;  // regular expressions, empty: not given
+  std::string exclude;
+
+  bool pad() const { return edge == "pad"; }
+};
+
+// How masks are found.
+struct MethodFlags {
+  std::string method = "optimal";
+  std::optional<double> gap_tolerance;
+  std::optional<double> tau;
+  std::optional<uint32_t> iterations;
+  std::optional<uint32_t> swaps;
+};
+
+// Parses "N:M". Errors: InvalidArgument unless 0 <= N <= M and M >= 1.
+absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text);
+
+// "optimal" or "tsenor". REQUIRES: one of those.
+v1::Method ParseMethod(const std::string& text);
+
+// Adds the options; wrong values are usage errors.
+void AddProblemFlags(CLI::App& command, ProblemFlags& flags);
+void AddMethodFlags(CLI::App& command, MethodFlags& flags);
+
+// A flag of one method is refused with another. Errors: InvalidArgument.
+absl::Status CheckMethodFlags(const MethodFlags& flags);
+
+}  // namespace tsenor::cli

@@ -1,0 +1,68 @@
+// What a run found: as JSON, and as a table.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cli/selection.h"
+#include "nlohmann/json.hpp"
+
+namespace tsenor::cli {
+
+// One masked tensor. Field names are those of the JSON file.
+struct TensorReport {
+  std::string name;
+  std::string dtype;
+  uint64_t rows = 0;
+  uint64_t columns = 0;
+  std::string pattern;  // "16:32"
+  double value = 0;     // sum of the scores kept
+  double bound = 0;     // proven bound on the value of any mask
+  double relative_gap = 0;
+  double score_sum = 0;
+  uint64_t kept = 0;
+  uint64_t blocks = 0;
+  uint64_t blocks_proven_optimal = 0;
+  uint64_t blocks_short = 0;
+  double seconds = 0;  // from sending the header to the summary
+  std::string backend;
+  // The server's own account: receive, queue, solve.
+  double receive_seconds = 0;
+  double queue_seconds = 0;
+  double solve_seconds = 0;
+};
+
+// One run of `tsenor mask`.
+struct Report {
+  std::string input;
+  std::string output;
+  std::string pattern;
+  std::string method;
+  std::string scores;
+  std::string edge;
+  std::string server;  // address
+  std::string server_version;
+  std::vector<std::string> backends;
+  double seconds = 0;  // from the first header to the last summary
+  std::vector<TensorReport> tensors;
+  std::vector<SkippedTensor> skipped;
+};
+
+// The file format "tsenor.report/1" (client/README.md).
+nlohmann::json ToJson(const Report& report);
+
+// Errors: InvalidArgument naming `path` and what is missing.
+absl::StatusOr<Report> ReadReport(const std::string& path);
+
+// Errors: those of client::WriteFileAtomically().
+absl::Status WriteReport(const std::string& path, const Report& report);
+
+// One line per tensor and a total: tensor, shape, pattern, kept share of the scores, proven gap,
+// time, weights per second. The total's time is the sum of the runs' times.
+void PrintTable(const std::vector<Report>& reports, std::ostream& out);
+
+}  // namespace tsenor::cli

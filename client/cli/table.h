@@ -1,0 +1,32 @@
+// Tables on stdout: how columns are set and numbers written.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace tsenor::cli {
+
+using TableRow = std::vector<std::string>;
+
+// Prints rows of equal length, each column as wide as its widest cell: the first to the left, the
+// others to the right.
+void PrintAligned(const std::vector<TableRow>& rows, std::ostream& out);
+
+// "384 x 1536".
+std::string MatrixText(uint64_t rows, uint64_t columns);
+
+// Share of the scores that is kept: "71.234 %", or "-" if all scores are zero.
+std::string ShareText(double value, double score_sum);
+
+// (bound - value) / bound: "3.1e-12", or "0" if the value reaches the bound.
+std::string GapText(double value, double bound);
+
+// "0.123 s".
+std::string TimeText(double seconds);
+
+// Weights per second: "12.34 M/s".
+std::string SpeedText(double weights, double seconds);
+
+}  // namespace tsenor::cli
