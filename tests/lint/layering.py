@@ -26,9 +26,12 @@ LAYERS = [
     (r"proto/wire/", STANDARD + ["proto/wire/", "isa-l/"]),
     # The only file that names a backend.
     (r"server/main\.cc", SERVER_CORE + WIRE + ["solver/", "prometheus/", "CLI/"]),
-    # The only files that see generated headers.
-    (r"server/(mask_service|convert)\.", SERVER_CORE + WIRE),
+    # The only files that see gRPC and generated headers: the service, its conversions, and what
+    # registers it with a gRPC server.
+    (r"server/(convert|mask_service)\.", SERVER_CORE + WIRE),
+    (r"server/server\.", SERVER_CORE + WIRE + ["prometheus/"]),
     (r"server/metrics\.", SERVER_CORE + ["prometheus/"]),
+    (r"server/flags\.", SERVER_CORE + ["CLI/"]),
     (r"server/", SERVER_CORE),
     # Verification works offline: a bound needs potentials, and the solver finds them.
     (r"client/cli/verify_command\.cc", CLIENT + ["solver/"]),
