@@ -1,0 +1,47 @@
+// When to launch a batch, of what, and how large: a pure function.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "server/clock.h"
+
+namespace tsenor::server {
+
+struct BatchConfig {
+  // A batch of this many elements is full: a larger one would not run faster, only answer later. A
+  // single piece may exceed it.
+  int64_t max_batch_elements = int64_t{4} << 20;
+  // How long an idle worker waits for a batch to fill, counted from its oldest piece. 0: not at
+  // all; batches then fill only while workers are busy, which costs nobody time.
+  Duration max_batch_delay = Duration::zero();
+};
+
+// What is queued for one problem: pieces that may share a batch.
+struct QueueState {
+  int64_t elements = 0;
+  int64_t pieces = 0;  // >= 1
+  Time oldest;         // when its first piece was queued
+};
+
+// What a worker does next.
+struct BatchDecision {
+  enum Action {
+    kSleep,   // until something is queued
+    kWait,    // until `until`, or until something is queued
+    kLaunch,  // solve the first pieces of queue `queue`, together at most `max_elements` or one
+              // piece
+  };
+  Action action = kSleep;
+  Time until;
+  size_t queue = 0;
+  int64_t max_elements = 0;
+};
+
+// An idle worker launches at once the queue with the oldest piece among those that are full or have
+// waited max_batch_delay. Busy workers launch nothing: what arrives meanwhile is the next batch.
+BatchDecision DecideBatch(std::span<const QueueState> queues, int idle_workers, Time now,
+                          const BatchConfig& config);
+
+}  // namespace tsenor::server

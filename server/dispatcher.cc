@@ -1,0 +1,162 @@
+#include "server/dispatcher.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tsenor::server {
+namespace {
+
+absl::Status ShuttingDown() {
+  return absl::UnavailableError("the server is shutting down; retry elsewhere");
+}
+
+// Hands `piece` to its owner, and breaks the tie between them first.
+void HandBack(std::unique_ptr<Piece> piece, absl::Status status) {
+  const std::shared_ptr<PieceOwner> owner = std::move(piece->owner);
+  owner->OnPieceDone(std::move(piece), std::move(status));
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(std::span<Solver* const> solvers, const BatchConfig& config,
+                       const Clock& clock, Observer& observer)
+    : config_(config), clock_(clock), observer_(observer) {
+  for (Solver* solver : solvers) {
+    for (int k = 0; k < std::max(1, solver->info().batches_in_flight); ++k) {
+      workers_.emplace_back([this, solver] { Work(*solver); });
+    }
+  }
+}
+
+Dispatcher::~Dispatcher() { Stop(); }
+
+void Dispatcher::Submit(std::unique_ptr<Piece> piece) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!stopping_) {
+      observer_.OnQueueChange(piece->elements(), piece->weight_bytes());
+      queue_.Push(std::move(piece));
+    }
+  }
+  if (piece != nullptr) {
+    observer_.OnDropped(DropReason::kShutdown);
+    HandBack(std::move(piece), ShuttingDown());
+    return;
+  }
+  changed_.notify_one();
+}
+
+void Dispatcher::DropDead() {
+  const Time now = clock_.Now();
+  std::vector<std::unique_ptr<Piece>> dead;
+  {
+    std::lock_guard lock(mutex_);
+    dead = queue_.TakeDead(now);
+  }
+  Drop(std::move(dead), now);
+}
+
+void Dispatcher::Stop() {
+  std::vector<std::unique_ptr<Piece>> left;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    left = queue_.TakeAll();
+  }
+  changed_.notify_all();
+  ReportTaken(left);
+  for (std::unique_ptr<Piece>& piece : left) {
+    observer_.OnDropped(DropReason::kShutdown);
+    HandBack(std::move(piece), ShuttingDown());
+  }
+  for (std::thread& worker : std::exchange(workers_, {})) worker.join();
+}
+
+void Dispatcher::Work(Solver& solver) {
+  std::unique_lock lock(mutex_);
+  ++idle_workers_;
+  while (!stopping_) {
+    const Time now = clock_.Now();
+    if (auto dead = queue_.TakeDead(now); !dead.empty()) {
+      lock.unlock();
+      Drop(std::move(dead), now);
+      lock.lock();
+      continue;
+    }
+    const std::vector<QueueState> states = queue_.states();
+    const BatchDecision decision = DecideBatch(states, idle_workers_, now, config_);
+    switch (decision.action) {
+      case BatchDecision::kSleep:
+        changed_.wait(lock);
+        break;
+      case BatchDecision::kWait:
+        changed_.wait_for(lock, decision.until - now);
+        break;
+      case BatchDecision::kLaunch: {
+        auto pieces = queue_.Take(decision.queue, decision.max_elements);
+        --idle_workers_;
+        lock.unlock();
+        SolveBatch(solver, std::move(pieces));
+        lock.lock();
+        ++idle_workers_;
+        break;
+      }
+    }
+  }
+}
+
+void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces) {
+  ReportTaken(pieces);
+  BatchReport report;
+  report.backend = solver.info().name;
+  report.problem = pieces.front()->problem;
+  report.pieces = static_cast<int64_t>(pieces.size());
+  std::vector<Tile> tiles;
+  tiles.reserve(pieces.size());
+  const Time taken = clock_.Now();
+  for (const std::unique_ptr<Piece>& piece : pieces) {
+    piece->taken = taken;
+    report.elements += piece->elements();
+    observer_.OnStage(Stage::kQueue, Seconds(taken - piece->completed));
+    tiles.push_back(piece->tile());
+  }
+
+  report.status = solver.Solve({report.problem, tiles});
+  const Time solved = clock_.Now();
+  report.seconds = Seconds(solved - taken);
+
+  for (const std::unique_ptr<Piece>& piece : pieces) {
+    piece->solved = solved;
+    // In floating point: nanoseconds times elements would overflow.
+    piece->solve_share = std::chrono::duration_cast<Duration>(
+        (solved - taken) * (static_cast<double>(piece->elements()) / report.elements));
+    piece->backend = report.backend;
+    observer_.OnStage(Stage::kSolve, Seconds(piece->solve_share));
+    if (!report.status.ok()) continue;
+    for (const SolveStats& stats : piece->stats) report.stats += stats;
+  }
+  observer_.OnBatch(report);
+  for (std::unique_ptr<Piece>& piece : pieces) {
+    piece->ReleaseWeights();
+    HandBack(std::move(piece), report.status);
+  }
+}
+
+void Dispatcher::Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now) {
+  ReportTaken(pieces);
+  for (std::unique_ptr<Piece>& piece : pieces) {
+    const bool late = !piece->owner->dead() && piece->deadline <= now;
+    observer_.OnDropped(late ? DropReason::kDeadline : DropReason::kCancelled);
+    HandBack(std::move(piece),
+             late ? absl::DeadlineExceededError("the deadline came before the tensor was solved")
+                  : absl::CancelledError("the stream has ended"));
+  }
+}
+
+void Dispatcher::ReportTaken(const std::vector<std::unique_ptr<Piece>>& pieces) {
+  for (const std::unique_ptr<Piece>& piece : pieces) {
+    observer_.OnQueueChange(-piece->elements(), -piece->weight_bytes());
+  }
+}
+
+}  // namespace tsenor::server

@@ -1,0 +1,63 @@
+// From queue to solver.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "server/batch_policy.h"
+#include "server/clock.h"
+#include "server/observer.h"
+#include "server/piece.h"
+#include "server/request_queue.h"
+#include "solver/solver.h"
+
+namespace tsenor::server {
+
+// Workers that form batches from the queue, as batch_policy says, and solve them: for each solver
+// as many as it usefully keeps in flight (SolverInfo::batches_in_flight).
+//
+// Invariant: every submitted piece goes back to its owner exactly once. Owns queue and threads; the
+// solvers, the clock and the observer are the caller's and outlive it. Thread-safe.
+class Dispatcher final : public PieceScheduler {
+ public:
+  // Starts the workers. REQUIRES: at least one solver.
+  Dispatcher(std::span<Solver* const> solvers, const BatchConfig& config, const Clock& clock,
+             Observer& observer);
+  // Stops.
+  ~Dispatcher() override;
+
+  // After Stop(), the piece goes straight back with Unavailable.
+  void Submit(std::unique_ptr<Piece> piece) override;
+  void DropDead() override;
+
+  // Waits for the batches that are being solved, hands back what is queued with Unavailable, and
+  // ends the workers. REQUIRES: not called from a worker (from PieceOwner::OnPieceDone()).
+  void Stop();
+
+ private:
+  void Work(Solver& solver);
+  // Solves one batch and hands its pieces back.
+  void SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces);
+  // Counts and hands back pieces that no solver saw.
+  void Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now);
+  // Takes what came out of the queue off the observer's books.
+  void ReportTaken(const std::vector<std::unique_ptr<Piece>>& pieces);
+
+  const BatchConfig config_;
+  const Clock& clock_;
+  Observer& observer_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;  // queue_ or stopping_
+  RequestQueue queue_;               // guarded by mutex_
+  int idle_workers_ = 0;             // guarded by mutex_
+  bool stopping_ = false;            // guarded by mutex_
+
+  std::vector<std::thread> workers_;  // set by the constructor, emptied by Stop()
+};
+
+}  // namespace tsenor::server

@@ -1,0 +1,95 @@
+#include "server/flags.h"
+
+#include <CLI/CLI.hpp>
+#include <cctype>
+#include <chrono>
+
+namespace tsenor::server {
+namespace {
+
+// --max-batch-elements is TSENOR_SERVER_MAX_BATCH_ELEMENTS.
+std::string EnvironmentName(const std::string& flag) {
+  std::string name = "TSENOR_SERVER_";
+  for (char c : flag) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+template <typename Value>
+CLI::Option* Add(CLI::App& app, const std::string& flag, Value& value, const std::string& help) {
+  return app.add_option("--" + flag, value, help)
+      ->envname(EnvironmentName(flag))
+      ->capture_default_str();
+}
+
+// A size in bytes: 4194304, 4096KiB, 4MiB.
+void AddBytes(CLI::App& app, const std::string& flag, int64_t& value, const std::string& help) {
+  Add(app, flag, value, help)->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))->type_name("BYTES");
+}
+
+// A time in seconds, with fractions; at most a year, which a Duration holds with ease.
+void AddSeconds(CLI::App& app, const std::string& flag, Duration& value, const std::string& help) {
+  constexpr double kYear = 365.0 * 24 * 3600;
+  app.add_option_function<double>(
+         "--" + flag,
+         [&value](double seconds) {
+           value = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+         },
+         help)
+      ->check(CLI::Range(0.0, kYear))
+      ->envname(EnvironmentName(flag))
+      ->default_str(CLI::detail::to_string(Seconds(value)))
+      ->type_name("SECONDS");
+}
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  Limits& limits = flags.limits;
+  Add(app, "listen", flags.listen, "host:port (port 0: any) or unix:PATH; may be repeated")
+      ->delimiter(',');
+  Add(app, "metrics-listen", flags.metrics_listen, "host:port of /metrics; unset: none");
+  Add(app, "backend", flags.backend, "Solver: cpu, or reference (slow, plain loops)")
+      ->check(CLI::IsMember({"cpu", "reference"}));
+  Add(app, "threads", flags.threads, "Threads that solve (cpu); 0: one per core")
+      ->check(CLI::Range(0, 1024));
+  Add(app, "log-level", flags.log_level, "debug, info, warn, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  AddSeconds(app, "drain-timeout", flags.drain_timeout,
+             "How long SIGTERM waits for RPCs in flight");
+  AddBytes(app, "memory-budget", limits.memory_budget_bytes, "Memory for tensors in flight");
+  AddBytes(app, "max-tensor-bytes", limits.max_tensor_bytes, "Greatest tensor");
+  AddBytes(app, "max-message-bytes", limits.max_message_bytes, "Greatest message, either way");
+  AddBytes(app, "piece-bytes", limits.piece_bytes, "Memory that one piece of a tensor aims at");
+  Add(app, "stream-pieces", limits.stream_pieces, "Pieces of one stream in memory at once");
+  Add(app, "max-streams", limits.max_streams, "Tensors in flight at once");
+  AddSeconds(app, "idle-timeout", limits.idle_timeout,
+             "Ends a stream whose client neither sends nor reads; 0: never");
+  Add(app, "max-batch-elements", flags.batch.max_batch_elements,
+      "Weights of a full batch; 0: what the backend calls efficient")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  AddSeconds(app, "max-batch-delay", flags.batch.max_batch_delay,
+             "How long an idle worker waits for a batch to fill");
+}
+
+}  // namespace
+
+ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+  Flags flags;
+  flags.batch.max_batch_elements = 0;
+  CLI::App app("Serves transposable N:M masks: tsenor.v1.MaskService over gRPC.", "tsenor-server");
+  app.set_version_flag("--version", "tsenor-server " TSENOR_VERSION);
+  app.set_config("--config", "", "TOML file of flags, without their dashes");
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return {std::nullopt, app.exit(error, out, err)};
+  }
+  if (const absl::Status status = ValidateLimits(flags.limits); !status.ok()) {
+    err << "--" << status.message() << "\n";
+    return {std::nullopt, static_cast<int>(CLI::ExitCodes::ValidationError)};
+  }
+  return {std::move(flags), 0};
+}
+
+}  // namespace tsenor::server

@@ -1,0 +1,44 @@
+// Every limit of the server, in one place. Each is a flag (server/flags.cc) of the same name.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/clock.h"
+
+namespace tsenor::server {
+
+// Thread-compatible.
+struct Limits {
+  // Host memory for tensors in flight: weights, masks and statistics of all pieces.
+  int64_t memory_budget_bytes = int64_t{1} << 30;
+  // A tensor never lies in memory as a whole, so this only keeps absurd requests out.
+  int64_t max_tensor_bytes = int64_t{64} << 30;
+  // One message in either direction: what the transport may hold for one stream besides the budget.
+  int64_t max_message_bytes = int64_t{16} << 20;
+  // Memory that one piece aims at: small enough that masks come back early and clients take turns,
+  // large enough that a piece's fixed costs do not show.
+  int64_t piece_bytes = int64_t{4} << 20;
+  // Pieces of one stream alive at once, from their first byte to their mask's last: bounds what a
+  // slow reader, or one fast upload, can take from the others.
+  int stream_pieces = 8;
+  // RPCs that solve, at once: each may hold one message besides the budget.
+  int max_streams = 256;
+  // How long a stream may make its server wait before it is ended. 0: for ever.
+  Duration idle_timeout = std::chrono::seconds(60);
+
+  // Greatest size of the first m rows of a tensor, in bytes: a block row must be solved as one. A
+  // quarter of the budget, because its mask and statistics come on top and several streams should
+  // fit; and its mask (at most a sixteenth, one bit for two bytes) must fit into half a message.
+  int64_t max_block_row_bytes() const {
+    return std::min(memory_budget_bytes / 4, 8 * max_message_bytes);
+  }
+};
+
+// Whether the limits make sense together. Errors: InvalidArgument naming the flag, its value and
+// its bound.
+absl::Status ValidateLimits(const Limits& limits);
+
+}  // namespace tsenor::server

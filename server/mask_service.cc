@@ -1,0 +1,257 @@
+#include "server/mask_service.h"
+
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "proto/wire/crc32c.h"
+#include "server/convert.h"
+
+namespace tsenor::server {
+namespace {
+
+// The deadline of an RPC, on the engine's clock.
+Time DeadlineOf(const grpc::CallbackServerContext& context, const Clock& clock) {
+  const auto left = context.deadline() - std::chrono::system_clock::now();
+  // Without a deadline gRPC says the end of time, which no sum may pass.
+  if (left > std::chrono::hours(24 * 365)) return Time::max();
+  return clock.Now() + std::chrono::duration_cast<Duration>(left);
+}
+
+// What an RPC that was given up from outside ends with.
+absl::Status GivenUp(const grpc::CallbackServerContext& context) {
+  return context.deadline() <= std::chrono::system_clock::now()
+             ? absl::DeadlineExceededError("the deadline came before the tensor was solved")
+             : absl::CancelledError("the call was cancelled");
+}
+
+// Counts one RPC. Thread-compatible.
+class RpcRecord {
+ public:
+  RpcRecord(Engine& engine, const char* method)
+      : engine_(engine), method_(method), started_(engine.clock().Now()) {
+    engine_.observer().OnRpcStarted(method_);
+  }
+  ~RpcRecord() {
+    engine_.observer().OnRpcHandled(method_, status_.code(),
+                                    Seconds(engine_.clock().Now() - started_));
+    if (!status_.ok()) spdlog::debug("{}: {}", method_, status_.ToString());
+  }
+  RpcRecord(const RpcRecord&) = delete;
+  RpcRecord& operator=(const RpcRecord&) = delete;
+
+  template <typename Message>
+  void Received(const Message& message) {
+    engine_.observer().OnMessageReceived(method_, static_cast<int64_t>(message.ByteSizeLong()));
+  }
+  template <typename Message>
+  void Sent(const Message& message) {
+    engine_.observer().OnMessageSent(method_, static_cast<int64_t>(message.ByteSizeLong()));
+  }
+  // Default: OK.
+  void EndsWith(const absl::Status& status) { status_ = status; }
+
+ private:
+  Engine& engine_;
+  const char* const method_;
+  const Time started_;
+  absl::Status status_;
+};
+
+// One stream: between gRPC's reactor and its session. Owns itself until OnDone().
+//
+// gRPC calls the On...() methods, the session those of SessionPeer; each side one call at a time.
+class SolveStreamCall final
+    : public grpc::ServerBidiReactor<v1::SolveStreamRequest, v1::SolveStreamResponse>,
+      private SessionPeer {
+ public:
+  SolveStreamCall(Engine& engine, grpc::CallbackServerContext* context)
+      : context_(context), record_(engine, "SolveStream") {
+    auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
+    if (!session.ok()) {
+      SolveStreamCall::Fail(session.status());
+      return;
+    }
+    session_ = *std::move(session);
+    session_->Start();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return context_->IsCancelled() ? OnCancel() : session_->OnHalfClose();
+    record_.Received(request_);
+    switch (request_.message_case()) {
+      case v1::SolveStreamRequest::kHeader: {
+        auto spec = FromProto(request_.header());
+        if (!spec.ok()) return session_->OnInvalidMessage(spec.status());
+        return session_->OnHeader(*std::move(spec));
+      }
+      case v1::SolveStreamRequest::kChunk:
+        return session_->OnChunk(FromProto(request_.chunk()));
+      default:
+        return session_->OnInvalidMessage(
+            absl::InvalidArgumentError("message is not set; it must be one of header, chunk"));
+    }
+  }
+
+  void OnWriteDone(bool ok) override {
+    writing_ = false;
+    if (ok) {
+      session_->OnWriteDone();
+    } else {
+      OnCancel();
+    }
+  }
+
+  void OnCancel() override {
+    if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void Read() override { StartRead(&request_); }
+
+  void Write(const MaskRows& rows) override {
+    ToProto(rows, response_.mutable_mask());
+    record_.Sent(response_);
+    writing_ = true;
+    StartWrite(&response_);
+  }
+
+  void Finish(const Summary& summary) override {
+    ToProto(summary, response_.mutable_summary());
+    record_.Sent(response_);
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+
+  void Fail(const absl::Status& status) override {
+    record_.EndsWith(status);
+    // Behind a write that the client never reads, the status would never leave, and the call never
+    // end.
+    if (writing_ && absl::IsDeadlineExceeded(status)) context_->TryCancel();
+    ServerBidiReactor::Finish(ToGrpc(status));
+  }
+
+  grpc::CallbackServerContext* const context_;
+  RpcRecord record_;
+  std::shared_ptr<Session> session_;  // null if it was not admitted
+  v1::SolveStreamRequest request_;
+  v1::SolveStreamResponse response_;
+  std::atomic<bool> writing_ = false;
+};
+
+// One small tensor: plays the client of a stream that has it all in one chunk. Owns itself until
+// OnDone().
+class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
+ public:
+  SolveCall(Engine& engine, grpc::CallbackServerContext* context, const v1::SolveRequest* request,
+            v1::SolveResponse* response)
+      : context_(context), request_(*request), response_(*response), record_(engine, "Solve") {
+    record_.Received(request_);
+    auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
+    if (!session.ok()) {
+      SolveCall::Fail(session.status());
+      return;
+    }
+    session_ = *std::move(session);
+    session_->Start();
+  }
+
+  void OnCancel() override {
+    if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void Read() override {
+    switch (step_++) {
+      case 0:
+        return SendHeader();
+      case 1:
+        return SendData();
+      default:
+        return session_->OnHalfClose();
+    }
+  }
+
+  void SendHeader() {
+    if (!request_.has_header()) {
+      return session_->OnInvalidMessage(
+          absl::InvalidArgumentError("header is not set; it must be"));
+    }
+    auto spec = FromProto(request_.header());
+    if (!spec.ok()) return session_->OnInvalidMessage(spec.status());
+    session_->OnHeader(*std::move(spec));
+  }
+
+  void SendData() {
+    Chunk chunk;
+    chunk.bytes = std::as_bytes(std::span(request_.data()));
+    if (request_.has_crc32c()) chunk.crc32c = request_.crc32c();
+    session_->OnChunk(chunk);
+  }
+
+  void Write(const MaskRows& rows) override {
+    response_.mutable_mask()->append(reinterpret_cast<const char*>(rows.bytes.data()),
+                                     rows.bytes.size());
+    session_->OnWriteDone();
+  }
+
+  void Finish(const Summary& summary) override {
+    ToProto(summary, response_.mutable_summary());
+    response_.set_crc32c(wire::Crc32c(response_.mask().data(), response_.mask().size()));
+    record_.Sent(response_);
+    ServerUnaryReactor::Finish(grpc::Status::OK);
+  }
+
+  void Fail(const absl::Status& status) override {
+    record_.EndsWith(status);
+    ServerUnaryReactor::Finish(ToGrpc(status));
+  }
+
+  grpc::CallbackServerContext* const context_;
+  const v1::SolveRequest& request_;
+  v1::SolveResponse& response_;
+  RpcRecord record_;
+  std::shared_ptr<Session> session_;  // null if it was not admitted
+  int step_ = 0;                      // messages read
+};
+
+}  // namespace
+
+MaskService::MaskService(Engine& engine) : engine_(engine), started_(engine.clock().Now()) {}
+
+grpc::ServerBidiReactor<v1::SolveStreamRequest, v1::SolveStreamResponse>* MaskService::SolveStream(
+    grpc::CallbackServerContext* context) {
+  return new SolveStreamCall(engine_, context);
+}
+
+grpc::ServerUnaryReactor* MaskService::Solve(grpc::CallbackServerContext* context,
+                                             const v1::SolveRequest* request,
+                                             v1::SolveResponse* response) {
+  return new SolveCall(engine_, context, request, response);
+}
+
+grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext* context,
+                                                     const v1::GetServerInfoRequest* request,
+                                                     v1::GetServerInfoResponse* response) {
+  RpcRecord record(engine_, "GetServerInfo");
+  record.Received(*request);
+  response->set_version(TSENOR_VERSION);
+  for (Solver* solver : engine_.solvers()) ToProto(solver->info(), response->add_backends());
+  ListSupported(response);
+  ToProto(engine_.limits(), response->mutable_limits());
+  response->set_memory_budget_bytes(static_cast<uint64_t>(engine_.limits().memory_budget_bytes));
+  response->set_uptime_seconds(Seconds(engine_.clock().Now() - started_));
+  record.Sent(*response);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+}  // namespace tsenor::server

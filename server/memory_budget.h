@@ -1,0 +1,79 @@
+// How much host memory tensors in flight may take.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <utility>
+
+#include "absl/functional/any_invocable.h"
+#include "server/observer.h"
+
+namespace tsenor::server {
+
+// A number of bytes, handed out first come, first served. Nobody blocks: who asks is called back.
+//
+// Invariant: 0 <= used() <= total(), and every byte used is held by exactly one Grant. The budget
+// outlives its grants and does not own the memory that they stand for. Thread-safe.
+class MemoryBudget {
+ public:
+  // A share of the budget, given back by the destructor. Move-only. Thread-compatible.
+  class Grant {
+   public:
+    // Holds nothing.
+    Grant() = default;
+    Grant(Grant&& other) noexcept
+        : budget_(std::exchange(other.budget_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    Grant& operator=(Grant&& other) noexcept {
+      std::swap(budget_, other.budget_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Grant() { Shrink(0); }
+
+    // Gives back all but `bytes`. REQUIRES: 0 <= bytes <= this->bytes().
+    void Shrink(int64_t bytes);
+    int64_t bytes() const { return bytes_; }
+
+   private:
+    friend class MemoryBudget;
+    Grant(MemoryBudget* budget, int64_t bytes) : budget_(budget), bytes_(bytes) {}
+
+    MemoryBudget* budget_ = nullptr;
+    int64_t bytes_ = 0;
+  };
+  using Callback = absl::AnyInvocable<void(Grant)>;
+
+  // REQUIRES: `total` >= 0; `observer` outlives the budget.
+  MemoryBudget(int64_t total, Observer& observer) : total_(total), observer_(observer) {}
+
+  // Calls `ready` once with a grant of `bytes`, after everyone who asked before was served: now, if
+  // that many are free, or from the thread that frees them. No lock is held during the call.
+  // REQUIRES: 0 <= bytes <= total().
+  void Acquire(int64_t bytes, Callback ready);
+
+  int64_t total() const { return total_; }
+  int64_t used() const;
+
+ private:
+  struct Waiter {
+    int64_t bytes;
+    Callback ready;
+  };
+
+  void Release(int64_t bytes);
+  // Serves waiters, in order, for as long as the first one fits.
+  void Serve();
+
+  const int64_t total_;
+  Observer& observer_;
+
+  mutable std::mutex mutex_;
+  int64_t used_ = 0;            // guarded by mutex_
+  std::deque<Waiter> waiters_;  // in order of arrival; guarded by mutex_
+  // One thread at a time serves: a callback that gives its grant back at once must not recurse into
+  // the next.
+  bool serving_ = false;  // guarded by mutex_
+};
+
+}  // namespace tsenor::server

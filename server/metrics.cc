@@ -1,0 +1,216 @@
+#include "server/metrics.h"
+
+#include <prometheus/exposer.h>
+
+#include <exception>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace tsenor::server {
+namespace {
+
+using Boundaries = prometheus::Histogram::BucketBoundaries;
+
+constexpr const char* kMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
+constexpr const char* kStages[] = {"receive", "queue", "solve", "send"};
+constexpr const char* kDropReasons[] = {"cancelled", "deadline", "shutdown"};
+constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle"};
+constexpr const char* kDTypes[] = {"float32", "float16", "bfloat16"};  // in the order of DType
+constexpr const char* kSolveMethods[] = {"optimal", "tsenor"};         // in the order of Method
+
+// From `first`, each `factor` times the one before.
+Boundaries Geometric(double first, double factor, int count) {
+  Boundaries boundaries;
+  for (int k = 0; k < count; ++k, first *= factor) boundaries.push_back(first);
+  return boundaries;
+}
+
+// 100 us to 105 s: from one small piece to a large tensor.
+Boundaries SecondsBoundaries() { return Geometric(1e-4, 4, 11); }
+
+std::string WorkKey(const std::string& backend, const Problem& problem) {
+  return absl::StrCat(backend, "/", kSolveMethods[static_cast<int>(problem.options.method)], "/",
+                      kDTypes[static_cast<int>(problem.dtype)]);
+}
+
+}  // namespace
+
+Metrics::Metrics(const std::vector<std::string>& backends, int64_t memory_budget_bytes)
+    : registry_(std::make_shared<prometheus::Registry>()) {
+  NewGauge("tsenor_build_info", "Always 1; the version is a label.", {{"version", TSENOR_VERSION}})
+      .Set(1);
+  NewGauge("tsenor_memory_budget_bytes", "Host memory that tensors in flight may take.")
+      .Set(static_cast<double>(memory_budget_bytes));
+  memory_used_ = &NewGauge("tsenor_memory_used_bytes", "Host memory that tensors in flight take.");
+  CreateRpcMetrics();
+  CreateWorkMetrics(backends);
+  CreateErrorMetrics();
+}
+
+void Metrics::CreateRpcMetrics() {
+  for (const char* name : kMethods) {
+    const prometheus::Labels labels = {{"grpc_method", name}};
+    MethodMetrics& method = methods_[name];
+    method.started = &NewCounter("grpc_server_started_total", "RPCs begun.", labels);
+    method.seconds = &NewHistogram("grpc_server_handling_seconds", "Duration of RPCs.",
+                                   SecondsBoundaries(), labels);
+    method.messages_received =
+        &NewCounter("grpc_server_msg_received_total", "Messages received.", labels);
+    method.messages_sent = &NewCounter("grpc_server_msg_sent_total", "Messages sent.", labels);
+    method.bytes_received =
+        &NewCounter("tsenor_received_bytes_total", "Bytes of the messages received.", labels);
+    method.bytes_sent =
+        &NewCounter("tsenor_sent_bytes_total", "Bytes of the messages sent.", labels);
+    for (int code = 0; code < kCodes; ++code) {
+      const std::string code_name = absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
+      method.handled[code] = &NewCounter("grpc_server_handled_total", "RPCs ended, by status code.",
+                                         {{"grpc_method", name}, {"grpc_code", code_name}});
+    }
+  }
+}
+
+void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
+  queue_elements_ = &NewGauge("tsenor_queue_elements", "Weights that wait for a worker.");
+  queue_bytes_ = &NewGauge("tsenor_queue_bytes", "Bytes of the weights that wait for a worker.");
+  batch_elements_ =
+      &NewHistogram("tsenor_batch_elements", "Weights in a batch.", Geometric(1 << 10, 4, 9));
+  batch_pieces_ =
+      &NewHistogram("tsenor_batch_pieces", "Pieces of tensors in a batch.", Geometric(1, 2, 8));
+  batch_failures_ = &NewCounter("tsenor_batch_failures_total", "Batches that a backend failed.");
+  solver_seconds_ = &NewCounter("tsenor_solver_seconds_total", "Time of batches in solvers.");
+  for (size_t k = 0; k < stages_.size(); ++k) {
+    stages_[k] = &NewHistogram("tsenor_stage_seconds",
+                               "Time per stage: receive once a tensor, the others once a piece.",
+                               SecondsBoundaries(), {{"stage", kStages[k]}});
+  }
+  for (const std::string& backend : backends) {
+    for (Method method : {Method::kOptimal, Method::kTsenor}) {
+      for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+        Problem problem;
+        problem.options.method = method;
+        problem.dtype = dtype;
+        const prometheus::Labels labels = {{"backend", backend},
+                                           {"method", kSolveMethods[static_cast<int>(method)]},
+                                           {"dtype", kDTypes[static_cast<int>(dtype)]}};
+        work_[WorkKey(backend, problem)] = {
+            &NewCounter("tsenor_weights_solved_total", "Weights masked.", labels),
+            &NewCounter("tsenor_blocks_solved_total", "Blocks masked.", labels)};
+      }
+    }
+  }
+}
+
+void Metrics::CreateErrorMetrics() {
+  // One gap below 1e-16 is 0 but for rounding.
+  relative_gap_ =
+      &NewHistogram("tsenor_relative_gap", "Proven (bound - value) / bound of a tensor's mask.",
+                    Geometric(1e-16, 10, 16));
+  blocks_proven_ = &NewCounter("tsenor_blocks_proven_total", "Blocks proven optimal.");
+  blocks_unproven_ = &NewCounter("tsenor_blocks_unproven_total", "Blocks not proven optimal.");
+  sweeps_ = &NewCounter("tsenor_sweeps_total", "Dykstra sweeps over blocks.");
+  augmentations_ = &NewCounter("tsenor_augmentations_total", "Augmenting paths of exact finishes.");
+  for (size_t k = 0; k < dropped_.size(); ++k) {
+    dropped_[k] = &NewCounter("tsenor_dropped_total", "Pieces thrown away before they were solved.",
+                              {{"reason", kDropReasons[k]}});
+  }
+  for (size_t k = 0; k < rejected_.size(); ++k) {
+    rejected_[k] =
+        &NewCounter("tsenor_rejected_total", "Tensors refused.", {{"reason", kRejectReasons[k]}});
+  }
+}
+
+void Metrics::OnMemoryChange(int64_t bytes) { memory_used_->Increment(static_cast<double>(bytes)); }
+
+void Metrics::OnQueueChange(int64_t elements, int64_t bytes) {
+  queue_elements_->Increment(static_cast<double>(elements));
+  queue_bytes_->Increment(static_cast<double>(bytes));
+}
+
+void Metrics::OnStage(Stage stage, double seconds) {
+  stages_[static_cast<size_t>(stage)]->Observe(seconds);
+}
+
+void Metrics::OnBatch(const BatchReport& report) {
+  batch_elements_->Observe(static_cast<double>(report.elements));
+  batch_pieces_->Observe(static_cast<double>(report.pieces));
+  solver_seconds_->Increment(report.seconds);
+  if (!report.status.ok()) return batch_failures_->Increment();
+  const WorkMetrics& work = work_.at(WorkKey(report.backend, report.problem));
+  const SolveStats& stats = report.stats;
+  work.weights->Increment(static_cast<double>(report.elements));
+  work.blocks->Increment(static_cast<double>(stats.blocks));
+  blocks_proven_->Increment(static_cast<double>(stats.blocks_proven));
+  blocks_unproven_->Increment(static_cast<double>(stats.blocks - stats.blocks_proven));
+  sweeps_->Increment(static_cast<double>(stats.sweeps));
+  augmentations_->Increment(static_cast<double>(stats.augmentations));
+}
+
+void Metrics::OnTensorDone(const Problem& /*problem*/, const SolveStats& stats) {
+  relative_gap_->Observe(stats.relative_gap());
+}
+
+void Metrics::OnDropped(DropReason reason) { dropped_[static_cast<size_t>(reason)]->Increment(); }
+
+void Metrics::OnRejected(RejectReason reason) {
+  rejected_[static_cast<size_t>(reason)]->Increment();
+}
+
+void Metrics::OnRpcStarted(const char* method) { methods_.at(method).started->Increment(); }
+
+void Metrics::OnRpcHandled(const char* method, absl::StatusCode code, double seconds) {
+  const MethodMetrics& metrics = methods_.at(method);
+  metrics.handled.at(static_cast<size_t>(code))->Increment();
+  metrics.seconds->Observe(seconds);
+}
+
+void Metrics::OnMessageReceived(const char* method, int64_t bytes) {
+  methods_.at(method).messages_received->Increment();
+  methods_.at(method).bytes_received->Increment(static_cast<double>(bytes));
+}
+
+void Metrics::OnMessageSent(const char* method, int64_t bytes) {
+  methods_.at(method).messages_sent->Increment();
+  methods_.at(method).bytes_sent->Increment(static_cast<double>(bytes));
+}
+
+prometheus::Counter& Metrics::NewCounter(const char* name, const char* help,
+                                         const prometheus::Labels& labels) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(*registry_).Add(labels);
+}
+
+prometheus::Gauge& Metrics::NewGauge(const char* name, const char* help,
+                                     const prometheus::Labels& labels) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add(labels);
+}
+
+prometheus::Histogram& Metrics::NewHistogram(const char* name, const char* help,
+                                             const Boundaries& boundaries,
+                                             const prometheus::Labels& labels) {
+  return prometheus::BuildHistogram()
+      .Name(name)
+      .Help(help)
+      .Register(*registry_)
+      .Add(labels, boundaries);
+}
+
+MetricsEndpoint::MetricsEndpoint() = default;
+MetricsEndpoint::~MetricsEndpoint() = default;
+
+absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(const std::string& address,
+                                                                        const Metrics& metrics) {
+  std::unique_ptr<MetricsEndpoint> endpoint(new MetricsEndpoint);
+  try {  // the library throws where it cannot listen
+    endpoint->exposer_ = std::make_unique<prometheus::Exposer>(address);
+  } catch (const std::exception& failure) {
+    return absl::UnavailableError(
+        absl::StrCat("metrics-listen: cannot listen on ", address, ": ", failure.what()));
+  }
+  endpoint->exposer_->RegisterCollectable(metrics.registry());
+  endpoint->address_ = absl::StrCat(address.substr(0, address.rfind(':')), ":",
+                                    endpoint->exposer_->GetListeningPorts().front());
+  return endpoint;
+}
+
+}  // namespace tsenor::server

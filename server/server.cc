@@ -1,0 +1,78 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/listen_address.h"
+#include "server/mask_service.h"
+
+namespace tsenor::server {
+namespace {
+
+void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
+  builder.SetMaxSendMessageSize(static_cast<int>(limits.max_message_bytes));
+  // By default two servers may share a port, and each would get some of the other's clients.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+std::string WithPort(const std::string& address, int port) {
+  if (!UnixPath(address).empty()) return address;
+  return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
+
+}  // namespace
+
+Server::Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::vector<std::string>& addresses,
+                                                      Engine& engine) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  std::unique_ptr<Server> server(new Server);
+  server->service_ = std::make_unique<MaskService>(engine);
+  grpc::ServerBuilder builder;
+  Configure(builder, engine.limits());
+  builder.RegisterService(server->service_.get());
+  std::vector<int> ports(addresses.size(), 0);
+  for (size_t k = 0; k < addresses.size(); ++k) {
+    if (absl::Status status = PrepareAddress(addresses[k]); !status.ok()) return status;
+    builder.AddListeningPort(addresses[k], grpc::InsecureServerCredentials(), &ports[k]);
+  }
+  server->server_ = builder.BuildAndStart();
+  for (size_t k = 0; k < addresses.size(); ++k) {
+    // An address that fails makes gRPC give up on all; those after it have no port either.
+    if (ports[k] == 0) {
+      return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", addresses[k]));
+    }
+    server->addresses_.push_back(WithPort(addresses[k], ports[k]));
+  }
+  if (server->server_ == nullptr) return absl::UnavailableError("listen: the server cannot start");
+  server->server_->GetHealthCheckService()->SetServingStatus(v1::MaskService::service_full_name(),
+                                                             true);
+  return server;
+}
+
+Server::~Server() { Drain(Duration::zero()); }
+
+bool Server::Drain(Duration patience) {
+  if (server_ == nullptr) return true;
+  server_->GetHealthCheckService()->Shutdown();
+  const auto deadline = std::chrono::system_clock::now() + patience;
+  server_->Shutdown(deadline);
+  const bool patient = std::chrono::system_clock::now() < deadline;
+  server_->Wait();
+  server_.reset();
+  for (const std::string& address : addresses_) {
+    if (const std::string path = UnixPath(address); !path.empty()) unlink(path.c_str());
+  }
+  return patient;
+}
+
+}  // namespace tsenor::server

@@ -1,0 +1,308 @@
+#include "server/session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/wire/crc32c.h"
+#include "solver/validate.h"
+
+namespace tsenor::server {
+namespace {
+
+const char* DTypeName(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float32";
+    case DType::kFloat16:
+      return "float16";
+    case DType::kBFloat16:
+      return "bfloat16";
+  }
+  return "?";
+}
+
+// "4 x 8 of float32 has 128 bytes": what every complaint about the number of bytes ends with.
+std::string DescribeBytes(const TensorSpec& spec, const TensorLayout& layout) {
+  return absl::StrCat("shape ", spec.rows, " x ", spec.columns, " of ",
+                      DTypeName(spec.problem.dtype), " has ", layout.total_bytes, " bytes");
+}
+
+// A weight without a score, placed in the whole tensor.
+absl::Status DescribeWeight(const InvalidWeight& weight, const Piece& piece, ScoreKind kind) {
+  const int64_t row = piece.first_row + weight.row;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data: the element at row ", row, ", column ", weight.column, " (flat index ",
+      row * piece.columns + weight.column, ") ", weight.reason, " (", weight.value,
+      "); every element must be finite", kind == ScoreKind::kGiven ? " and >= 0" : ""));
+}
+
+}  // namespace
+
+Session::Session(const SessionServices& services, SessionPeer& peer, Time deadline)
+    : services_(services), peer_(peer), deadline_(deadline) {}
+
+template <typename Event>
+void Session::Post(Event event) {
+  // Held here, so that the strand outlives the call whatever the event lets go of.
+  const std::shared_ptr<Session> self = shared_from_this();
+  strand_.Run([self, event = std::move(event)]() mutable {
+    if (!self->finished_) event();
+  });
+}
+
+void Session::Start() {
+  Post([this] {
+    progress_time_ = services_.clock.Now();
+    reading_ = true;
+    peer_.Read();
+  });
+}
+
+void Session::OnHeader(TensorSpec spec) {
+  Post([this, spec = std::move(spec)]() mutable {
+    reading_ = false;
+    header_time_ = progress_time_ = services_.clock.Now();
+    if (spec_.has_value()) {
+      return Reject(absl::InvalidArgumentError(
+          "message: a second header; there must be exactly one, and chunks after it"));
+    }
+    if (absl::Status status = ValidateTensor(spec, services_.limits); !status.ok()) {
+      return Reject(status);
+    }
+    spec_ = std::move(spec);
+    layout_.emplace(*spec_, services_.limits);
+    if (!spec_->column_norms.empty()) {
+      column_norms_ = std::make_shared<const std::vector<float>>(std::move(spec_->column_norms));
+    }
+    RequestPiece();
+  });
+}
+
+void Session::OnChunk(const Chunk& chunk) {
+  Post([this, chunk] {
+    reading_ = false;
+    progress_time_ = services_.clock.Now();
+    if (absl::Status status = CheckChunk(chunk); !status.ok()) return Reject(status);
+    pending_ = chunk.bytes;
+    Consume();
+  });
+}
+
+absl::Status Session::CheckChunk(const Chunk& chunk) const {
+  if (!spec_.has_value()) {
+    return absl::InvalidArgumentError(
+        "message: a chunk before the header; the header must be the first message");
+  }
+  if (chunk.bytes.empty()) {
+    return absl::InvalidArgumentError("data has 0 bytes; it must have at least 1");
+  }
+  const uint64_t expected = static_cast<uint64_t>(received_);
+  if (chunk.offset != expected) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "offset is ", chunk.offset, "; it must be ", expected, ", the number of bytes before: ",
+        chunk.offset < expected ? "the chunk overlaps an earlier one" : "a chunk is missing"));
+  }
+  if (chunk.bytes.size() > static_cast<uint64_t>(layout_->total_bytes - received_)) {
+    return absl::InvalidArgumentError(absl::StrCat("data has ", expected + chunk.bytes.size(),
+                                                   " bytes or more; ",
+                                                   DescribeBytes(*spec_, *layout_)));
+  }
+  if (chunk.crc32c.has_value()) {
+    const uint32_t actual = wire::Crc32c(chunk.bytes.data(), chunk.bytes.size());
+    if (actual != *chunk.crc32c) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "crc32c is ", *chunk.crc32c, "; it must be ", actual, ", the CRC-32C of the ",
+          chunk.bytes.size(), " bytes of data at offset ", chunk.offset));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Session::OnHalfClose() {
+  Post([this] {
+    reading_ = false;
+    half_closed_ = true;
+    progress_time_ = services_.clock.Now();
+    if (!spec_.has_value()) {
+      return Reject(absl::InvalidArgumentError(
+          "message: the stream ended without a header; the header must be the first message"));
+    }
+    if (received_ < layout_->total_bytes) {
+      return Reject(absl::InvalidArgumentError(absl::StrCat(
+          "data ended after ", received_, " bytes; ", DescribeBytes(*spec_, *layout_))));
+    }
+    FinishIfDone();
+  });
+}
+
+void Session::OnInvalidMessage(absl::Status why) {
+  Post([this, why = std::move(why)] { Reject(why); });
+}
+
+void Session::OnWriteDone() {
+  Post([this] {
+    const Time now = progress_time_ = services_.clock.Now();
+    services_.observer.OnStage(Stage::kSend, Seconds(now - writing_->solved));
+    sent_rows_ += writing_->rows;
+    writing_.reset();
+    --live_pieces_;
+    RequestPiece();
+    SendMask();
+    FinishIfDone();
+  });
+}
+
+void Session::OnCancel(absl::Status why) {
+  Post([this, why = std::move(why)] { Fail(why); });
+}
+
+void Session::CheckIdle() {
+  Post([this] {
+    const Duration limit = services_.limits.idle_timeout;
+    const bool client_is_due = (reading_ || writing_ != nullptr) && scheduled_pieces_ == 0;
+    if (limit == Duration::zero() || !client_is_due) return;
+    if (services_.clock.Now() - progress_time_ < limit) return;
+    services_.observer.OnRejected(RejectReason::kIdle);
+    Fail(absl::DeadlineExceededError(absl::StrCat("nothing was ", reading_ ? "sent" : "read",
+                                                  " by the client for ", Seconds(limit),
+                                                  " s, the server's idle-timeout")));
+  });
+}
+
+void Session::RequestPiece() {
+  if (acquiring_ || filling_ != nullptr || requested_rows_ == spec_->rows ||
+      live_pieces_ == services_.limits.stream_pieces) {
+    return;
+  }
+  acquiring_ = true;
+  ++live_pieces_;
+  const int64_t rows = RowsInPiece(requested_rows_);
+  requested_rows_ += rows;
+  services_.budget.Acquire(PieceCost(rows), [self = shared_from_this()](MemoryBudget::Grant grant) {
+    self->Post([session = self.get(), grant = std::move(grant)]() mutable {
+      session->StartPiece(std::move(grant));
+    });
+  });
+}
+
+void Session::StartPiece(MemoryBudget::Grant grant) {
+  acquiring_ = false;
+  progress_time_ = services_.clock.Now();
+  auto piece = std::make_unique<Piece>();
+  piece->problem = spec_->problem;
+  piece->first_row = received_ / layout_->row_bytes;
+  piece->rows = RowsInPiece(piece->first_row);
+  piece->columns = spec_->columns;
+  piece->weights = Buffer::Allocate(static_cast<size_t>(piece->weight_bytes()));
+  piece->mask = Buffer::Allocate(static_cast<size_t>(piece->mask_bytes()));
+  piece->stats.resize(static_cast<size_t>(BlocksAlong(piece->rows, spec_->problem.pattern.m)));
+  piece->column_norms = column_norms_;
+  piece->grant = std::move(grant);
+  piece->deadline = deadline_;
+  filling_ = std::move(piece);
+  filled_ = 0;
+  Consume();
+}
+
+void Session::Consume() {
+  while (!pending_.empty() && filling_ != nullptr) {
+    const std::span<std::byte> room = filling_->weights.bytes().subspan(filled_);
+    const size_t count = std::min(room.size(), pending_.size());
+    std::memcpy(room.data(), pending_.data(), count);
+    pending_ = pending_.subspan(count);
+    filled_ += static_cast<int64_t>(count);
+    received_ += static_cast<int64_t>(count);
+    if (count < room.size()) break;
+    CompletePiece();
+    if (finished_) return;
+    RequestPiece();
+  }
+  const bool has_room = filling_ != nullptr || received_ == layout_->total_bytes;
+  if (pending_.empty() && has_room && !reading_ && !half_closed_) {
+    reading_ = true;
+    peer_.Read();
+  }
+}
+
+void Session::CompletePiece() {
+  std::unique_ptr<Piece> piece = std::move(filling_);
+  piece->completed = services_.clock.Now();
+  if (received_ == layout_->total_bytes) {
+    last_byte_time_ = piece->completed;
+    services_.observer.OnStage(Stage::kReceive, Seconds(last_byte_time_ - header_time_));
+  }
+  if (const auto weight = FindInvalidWeight(piece->problem, piece->tile())) {
+    return Reject(DescribeWeight(*weight, *piece, piece->problem.score_kind));
+  }
+  piece->owner = shared_from_this();
+  ++scheduled_pieces_;
+  services_.scheduler.Submit(std::move(piece));
+}
+
+void Session::OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) {
+  Post([this, piece = std::move(piece), status = std::move(status)]() mutable {
+    --scheduled_pieces_;
+    progress_time_ = services_.clock.Now();
+    if (!status.ok()) return Fail(status);
+    const int64_t first_row = piece->first_row;
+    solved_.emplace(first_row, std::move(piece));
+    SendMask();
+  });
+}
+
+void Session::SendMask() {
+  if (writing_ != nullptr || solved_.empty() || solved_.begin()->first != sent_rows_) return;
+  writing_ = std::move(solved_.begin()->second);
+  solved_.erase(solved_.begin());
+  // Block row by block row, in order: the sums do not depend on how the tensor was cut.
+  for (const SolveStats& stats : writing_->stats) stats_ += stats;
+  queue_time_ += writing_->taken - writing_->completed;
+  solve_time_ += writing_->solve_share;
+  backends_.insert(writing_->backend);
+  const std::span<const std::byte> mask = writing_->mask.bytes();
+  peer_.Write({writing_->first_row, writing_->rows, mask, wire::Crc32c(mask.data(), mask.size())});
+}
+
+void Session::FinishIfDone() {
+  if (!half_closed_ || sent_rows_ < spec_->rows) return;
+  finished_ = true;
+  services_.observer.OnTensorDone(spec_->problem, stats_);
+  Summary summary;
+  summary.name = spec_->name;
+  summary.stats = stats_;
+  summary.receive_seconds = Seconds(last_byte_time_ - header_time_);
+  summary.queue_seconds = Seconds(queue_time_);
+  summary.solve_seconds = Seconds(solve_time_);
+  summary.total_seconds = Seconds(services_.clock.Now() - header_time_);
+  summary.backend = absl::StrJoin(backends_, ",");
+  peer_.Finish(summary);
+}
+
+void Session::Reject(const absl::Status& why) {
+  services_.observer.OnRejected(RejectReason::kInvalid);
+  Fail(why);
+}
+
+void Session::Fail(const absl::Status& why) {
+  finished_ = true;
+  pending_ = {};
+  filling_.reset();
+  solved_.clear();
+  // The mask in flight stays: the transport may still be reading it.
+  services_.scheduler.DropDead();
+  peer_.Fail(why);
+}
+
+int64_t Session::RowsInPiece(int64_t first_row) const {
+  return std::min(layout_->rows_per_piece, spec_->rows - first_row);
+}
+
+int64_t Session::PieceCost(int64_t rows) const {
+  return rows * (layout_->row_bytes + layout_->mask_row_bytes) +
+         BlocksAlong(rows, spec_->problem.pattern.m) * static_cast<int64_t>(sizeof(SolveStats));
+}
+
+}  // namespace tsenor::server
