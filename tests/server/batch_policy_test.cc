@@ -1,0 +1,70 @@
+#include "server/batch_policy.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <vector>
+
+namespace tsenor::server {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Time kStart = Time(std::chrono::hours(1));
+
+BatchConfig Config(int64_t max_elements, Duration delay = Duration::zero()) {
+  return {.max_batch_elements = max_elements, .max_batch_delay = delay};
+}
+
+TEST(BatchPolicy, NothingQueuedSleeps) {
+  EXPECT_EQ(DecideBatch({}, 1, kStart, Config(100)).action, BatchDecision::kSleep);
+}
+
+TEST(BatchPolicy, IdleWorkerLaunchesTheSmallestPieceAtOnce) {
+  const std::vector<QueueState> queues = {{1, 1, kStart}};
+  const BatchDecision decision = DecideBatch(queues, 1, kStart, Config(100));
+  EXPECT_EQ(decision.action, BatchDecision::kLaunch);
+  EXPECT_EQ(decision.queue, 0u);
+  EXPECT_EQ(decision.max_elements, 100);
+}
+
+TEST(BatchPolicy, BusyWorkersLaunchNothingHoweverMuchWaits) {
+  const std::vector<QueueState> queues = {{1000000, 99, kStart - milliseconds(500)}};
+  EXPECT_EQ(DecideBatch(queues, 0, kStart, Config(100)).action, BatchDecision::kSleep);
+}
+
+TEST(BatchPolicy, TheOldestQueueGoesFirst) {
+  const std::vector<QueueState> queues = {{50, 1, kStart - milliseconds(1)},
+                                          {1, 1, kStart - milliseconds(3)},
+                                          {500, 5, kStart - milliseconds(2)}};
+  EXPECT_EQ(DecideBatch(queues, 2, kStart, Config(100)).queue, 1u);
+}
+
+TEST(BatchPolicy, WithADelayAnIdleWorkerWaitsForTheBatchToFill) {
+  const BatchConfig config = Config(100, milliseconds(10));
+  std::vector<QueueState> queues = {{30, 1, kStart}, {30, 1, kStart + milliseconds(2)}};
+  Time now = kStart + milliseconds(2);
+  BatchDecision decision = DecideBatch(queues, 1, now, config);
+  EXPECT_EQ(decision.action, BatchDecision::kWait);
+  EXPECT_EQ(decision.until, kStart + milliseconds(10));
+
+  queues[1].elements = 100;  // full: goes at once, although the other one is older
+  decision = DecideBatch(queues, 1, now, config);
+  EXPECT_EQ(decision.action, BatchDecision::kLaunch);
+  EXPECT_EQ(decision.queue, 1u);
+
+  queues[1].elements = 30;
+  now = kStart + milliseconds(10);  // the first one's time is up
+  decision = DecideBatch(queues, 1, now, config);
+  EXPECT_EQ(decision.action, BatchDecision::kLaunch);
+  EXPECT_EQ(decision.queue, 0u);
+}
+
+TEST(BatchPolicy, AFullQueueDoesNotOvertakeAnOlderOneWhoseTimeIsUp) {
+  const std::vector<QueueState> queues = {{100, 1, kStart - milliseconds(5)},
+                                          {1, 1, kStart - milliseconds(11)}};
+  EXPECT_EQ(DecideBatch(queues, 1, kStart, Config(100, milliseconds(10))).queue, 1u);
+}
+
+}  // namespace
+}  // namespace tsenor::server

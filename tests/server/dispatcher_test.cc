@@ -1,0 +1,198 @@
+#include "server/dispatcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "tests/server/piece_fixture.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/fake_solver.h"
+
+namespace tsenor::server {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::FakeClock;
+using testing::FakeSolver;
+
+// Thread-safe.
+class CountingObserver final : public Observer {
+ public:
+  void OnQueueChange(int64_t elements, int64_t bytes) override {
+    std::lock_guard lock(mutex_);
+    queued_elements_ += elements;
+    queued_bytes_ += bytes;
+  }
+  void OnDropped(DropReason reason) override {
+    std::lock_guard lock(mutex_);
+    dropped_.push_back(reason);
+  }
+  void OnBatch(const BatchReport& report) override {
+    std::lock_guard lock(mutex_);
+    batches_.push_back(report);
+  }
+
+  std::mutex mutex_;
+  int64_t queued_elements_ = 0;
+  int64_t queued_bytes_ = 0;
+  std::vector<DropReason> dropped_;
+  std::vector<BatchReport> batches_;
+};
+
+class DispatcherTest : public ::testing::Test {
+ protected:
+  void Start(int64_t max_batch_elements = 1 << 20) {
+    Solver* const solvers[] = {&solver_};
+    dispatcher_.emplace(solvers, BatchConfig{max_batch_elements, Duration::zero()}, clock_,
+                        observer_);
+  }
+  std::unique_ptr<Piece> Make(int64_t columns) {
+    return MakePiece(owner_, budget_, columns, clock_.Now());
+  }
+  // Keeps the one worker busy until solver_.Unblock().
+  void Occupy() {
+    solver_.Block();
+    dispatcher_->Submit(Make(1));
+    ASSERT_TRUE(solver_.WaitForCalls(1));
+  }
+
+  FakeClock clock_;
+  CountingObserver observer_;
+  MemoryBudget budget_{1 << 20, observer_};
+  FakeSolver solver_;
+  std::shared_ptr<FakeOwner> owner_ = std::make_shared<FakeOwner>();
+  std::optional<Dispatcher> dispatcher_;
+};
+
+TEST_F(DispatcherTest, AnIdleWorkerSolvesAtOnce) {
+  Start();
+  dispatcher_->Submit(Make(8));
+  ASSERT_TRUE(owner_->WaitForPieces(1));
+  const Piece& piece = *owner_->pieces()[0];
+  EXPECT_TRUE(owner_->statuses()[0].ok());
+  EXPECT_EQ(piece.mask.bytes()[0], std::byte{0xff});
+  EXPECT_EQ(piece.stats[0].kept, 16);
+  EXPECT_EQ(piece.backend, "fake");
+  EXPECT_EQ(piece.owner, nullptr);
+  // The weights are gone, and so is their share of the budget.
+  EXPECT_TRUE(piece.weights.bytes().empty());
+  EXPECT_EQ(budget_.used(), piece.mask_bytes());
+}
+
+TEST_F(DispatcherTest, WhatArrivesWhileTheWorkerIsBusyIsOneBatch) {
+  Start();
+  Occupy();
+  auto second = std::make_shared<FakeOwner>();
+  auto third = std::make_shared<FakeOwner>();
+  dispatcher_->Submit(Make(4));
+  dispatcher_->Submit(MakePiece(second, budget_, 6, clock_.Now()));
+  dispatcher_->Submit(MakePiece(third, budget_, 8, clock_.Now()));
+  EXPECT_EQ(observer_.queued_elements_, 36);
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(2));
+  ASSERT_TRUE(second->WaitForPieces(1));
+  ASSERT_TRUE(third->WaitForPieces(1));
+  const auto calls = solver_.calls();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 6, 8));
+  dispatcher_->Stop();
+  EXPECT_EQ(observer_.queued_elements_, 0);
+  EXPECT_EQ(observer_.queued_bytes_, 0);
+  EXPECT_EQ(observer_.batches_[1].pieces, 3);
+  EXPECT_EQ(observer_.batches_[1].elements, 36);
+}
+
+TEST_F(DispatcherTest, BatchesAreNoLargerThanConfigured) {
+  Start(/*max_batch_elements=*/20);
+  Occupy();
+  for (int k = 0; k < 3; ++k) dispatcher_->Submit(Make(4));
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(4));
+  const auto calls = solver_.calls();
+  ASSERT_EQ(calls.size(), 3u);
+  EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 4));
+  EXPECT_THAT(calls[2].tile_columns, ElementsAre(4));
+}
+
+TEST_F(DispatcherTest, DropsDeadWorkBeforeTheSolverSeesIt) {
+  Start();
+  Occupy();
+  auto doomed = std::make_shared<FakeOwner>();
+  dispatcher_->Submit(MakePiece(doomed, budget_, 6, clock_.Now()));
+  dispatcher_->DropDead();
+  EXPECT_EQ(doomed->count(), 0u);
+  doomed->Die();
+  dispatcher_->DropDead();  // while the worker is busy
+  ASSERT_EQ(doomed->count(), 1u);
+  EXPECT_TRUE(absl::IsCancelled(doomed->statuses()[0]));
+  solver_.Unblock();
+  dispatcher_->Stop();
+  EXPECT_EQ(solver_.calls().size(), 1u);
+  EXPECT_THAT(observer_.dropped_, ElementsAre(DropReason::kCancelled));
+}
+
+TEST_F(DispatcherTest, DropsWorkWhoseDeadlineCameWhileItWaited) {
+  Start();
+  Occupy();
+  auto piece = Make(6);
+  piece->deadline = clock_.Now() + std::chrono::seconds(1);
+  dispatcher_->Submit(std::move(piece));
+  clock_.Advance(std::chrono::seconds(2));
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(2));
+  dispatcher_->Stop();
+  EXPECT_EQ(solver_.calls().size(), 1u);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(owner_->statuses()[1]));
+  EXPECT_THAT(observer_.dropped_, ElementsAre(DropReason::kDeadline));
+}
+
+TEST_F(DispatcherTest, AFailedBatchFailsEachOfItsPieces) {
+  Start();
+  Occupy();
+  solver_.FailWith(absl::UnavailableError("device lost"));
+  dispatcher_->Submit(Make(4));
+  dispatcher_->Submit(Make(6));
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(3));
+  dispatcher_->Stop();
+  for (const absl::Status& status : owner_->statuses()) {
+    EXPECT_EQ(status, absl::UnavailableError("device lost"));
+  }
+}
+
+TEST_F(DispatcherTest, StopHandsBackWhatIsQueuedAndWhatComesLater) {
+  Start();
+  Occupy();
+  dispatcher_->Submit(Make(4));
+  std::thread stop([this] { dispatcher_->Stop(); });
+  ASSERT_TRUE(owner_->WaitForPieces(1));
+  EXPECT_TRUE(absl::IsUnavailable(owner_->statuses()[0]));
+  solver_.Unblock();
+  stop.join();
+  dispatcher_->Submit(Make(4));
+  ASSERT_EQ(owner_->count(), 3u);
+  EXPECT_TRUE(owner_->statuses()[1].ok());  // what was being solved is finished
+  EXPECT_TRUE(absl::IsUnavailable(owner_->statuses()[2]));
+  EXPECT_THAT(observer_.dropped_, ElementsAre(DropReason::kShutdown, DropReason::kShutdown));
+}
+
+TEST_F(DispatcherTest, KeepsAsManyBatchesInFlightAsTheSolverWants) {
+  solver_.mutable_info().batches_in_flight = 2;
+  Start();
+  solver_.Block();
+  dispatcher_->Submit(Make(4));
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  dispatcher_->Submit(Make(6));
+  EXPECT_TRUE(solver_.WaitForCalls(2));
+  solver_.Unblock();
+  EXPECT_TRUE(owner_->WaitForPieces(2));
+}
+
+}  // namespace
+}  // namespace tsenor::server
