@@ -79,7 +79,7 @@ class Examples(unittest.TestCase):
             output += done.stdout
         for words in [
             "encoder.layer.0.output.dense.weight",  # tsenor mask, tsenor verify
-            "tsenor.v1.MaskService/SolveStream",  # reflection
+            "tsenor.v1.MaskService\n",  # reflection
             '"mask": "AQI="',  # the 2 x 2 tensor: rows 1 0 and 0 1
             '"blocksProvenOptimal": "1"',
         ]:
