@@ -49,7 +49,7 @@ struct TensorSource {
   std::span<const std::byte> bytes;
   // Called after each message with the number of bytes, from the first, that were handed to the
   // transport and are not read again in this attempt. Optional. Runs on a thread of the library.
-  std::function<void(uint64_t sent)> on_sent;
+  std::function<void(uint64_t sent)> on_sent = {};
 };
 
 // A connection to one server.

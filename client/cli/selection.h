@@ -40,8 +40,8 @@ struct Selection {
 
 // What may be selected.
 struct SelectionRules {
-  std::string include;  // regular expressions (RE2); empty: none
-  std::string exclude;
+  std::string include = {};  // regular expressions (RE2); empty: none
+  std::string exclude = {};
   uint32_t m = 1;    // the pattern's
   bool pad = false;  // take shapes that m does not divide
 };

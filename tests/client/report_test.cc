@@ -1,0 +1,88 @@
+#include "client/cli/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "client/cli/table.h"
+#include "tests/support/temporary_directory.h"
+
+namespace tsenor::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+Report SomeReport() {
+  Report report;
+  report.input = "in";
+  report.output = "out";
+  report.pattern = "2:4";
+  report.method = "optimal";
+  report.scores = "magnitude";
+  report.edge = "refuse";
+  report.server = "unix:socket";
+  report.server_version = "1.2.3";
+  report.backends = {"cpu"};
+  report.seconds = 2;
+  TensorReport tensor;
+  tensor.name = "w";
+  tensor.dtype = "F32";
+  tensor.rows = 1000;
+  tensor.columns = 2000;
+  tensor.pattern = "2:4";
+  tensor.value = 75;
+  tensor.bound = 75.75;
+  tensor.score_sum = 100;
+  tensor.relative_gap = 0.75 / 75.75;
+  tensor.seconds = 0.5;
+  report.tensors = {tensor};
+  report.skipped = {{"bias", "not a matrix (1-D)"}};
+  return report;
+}
+
+TEST(Report, ReadsWhatItWrote) {
+  const TemporaryDirectory directory;
+  ASSERT_TRUE(WriteReport(directory / "r.json", SomeReport()).ok());
+  const auto report = ReadReport(directory / "r.json");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(ToJson(*report), ToJson(SomeReport()));
+  EXPECT_EQ(report->tensors[0].value, 75);
+  EXPECT_EQ(report->skipped[0].reason, "not a matrix (1-D)");
+}
+
+TEST(Report, RefusesWhatIsNone) {
+  const TemporaryDirectory directory;
+  for (const char* text :
+       {"", "{}", "[1]", R"({"format":"tsenor.report/1"})", R"({"format":"other"})"}) {
+    WriteWholeFile(directory / "r.json", text);
+    const auto report = ReadReport(directory / "r.json");
+    EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(report.status().message()), HasSubstr("r.json"));
+  }
+  EXPECT_EQ(ReadReport(directory / "absent").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(Report, TableHasALinePerTensorAndATotal) {
+  std::ostringstream out;
+  PrintTable({SomeReport(), SomeReport()}, out);
+  EXPECT_EQ(out.str(),
+            "tensor                   shape  pattern  kept |w|  proven gap     time   weights\n"
+            "w                  1000 x 2000      2:4  75.000 %     9.9e-03  0.500 s  4.00 M/s\n"
+            "w                  1000 x 2000      2:4  75.000 %     9.9e-03  0.500 s  4.00 M/s\n"
+            "total (2 tensors)      4000000           75.000 %     9.9e-03  4.000 s  1.00 M/s\n");
+}
+
+TEST(Table, WritesNumbersForPeople) {
+  EXPECT_EQ(ShareText(1, 3), "33.333 %");
+  EXPECT_EQ(ShareText(0, 0), "-");
+  EXPECT_EQ(GapText(1, 1), "0");
+  EXPECT_EQ(GapText(1 + 1e-16, 1), "0");
+  EXPECT_EQ(GapText(0, 0), "0");
+  EXPECT_EQ(SpeedText(5e9, 2), "2.50 G/s");
+  EXPECT_EQ(SpeedText(500, 1), "0.50 k/s");
+  EXPECT_EQ(SpeedText(1, 0), "-");
+}
+
+}  // namespace
+}  // namespace tsenor::cli
