@@ -21,6 +21,8 @@ ANYTHING = [""]
 LAYERS = [
     # Device code: plain structs only, absl costs nvcc minutes.
     (r"solver/cuda/(kernels|primitives)/", STANDARD + ["cuda", r"solver/cuda/(kernels|primitives)/"]),
+    # Vectors of whatever width the machine has.
+    (r"solver/cpu/", STANDARD + STATUS + ["solver/", "hwy/"]),
     # The solver knows nothing of gRPC, protobuf, server or client.
     (r"solver/", STANDARD + STATUS + ["solver/"]),
     (r"proto/wire/", STANDARD + ["proto/wire/", "isa-l/"]),

@@ -148,8 +148,13 @@ class Readmes(Tree):
             readmes.check(self.root), ["solver/gpu/: no README.md, and solver/README.md does not name it"]
         )
 
+    def test_no_readme_at_all(self):
+        self.write("solver/a.h")
+        self.assertEqual(readmes.check(self.root), ["solver/: no README.md here or above"])
+
     def test_links(self):
-        self.write("README.md", "[a](a.h) [b](b.h#part) [web](https://example.org) [self](#part)")
+        self.write("README.md", "[a](a.h) [b](b.h#part) [web](https://example.org) [self](#part)\n"
+                   "`[x](y)`\n```cpp\n[&](const T& t) {}\n```\n")
         self.write("a.h")
         self.assertEqual(readmes.check(self.root), ["README.md: link to b.h, which does not exist"])
 
@@ -175,6 +180,9 @@ class Examples(Tree):
         self.assertEqual(examples.check(self.root), ["README.md: example from a/gone.cc, which does not exist"])
         self.write("README.md", "```cpp\nint b;\n```\n")
         self.assertEqual(examples.check(self.root), ["README.md: a C++ example that nothing compiles"])
+        self.write("README.md")
+        self.write("solver/README.md", "```cpp\na sketch\n```\n")
+        self.assertEqual(examples.check(self.root), [])
 
 
 class Tools(Tree):

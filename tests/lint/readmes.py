@@ -9,6 +9,7 @@ import re
 import repository
 
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+_CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def unexplained_folders(root):
@@ -18,18 +19,19 @@ def unexplained_folders(root):
     for folder in sorted(folders):
         if any(part.startswith(".") for part in folder.parts):
             continue
-        readme = next(f for f in (folder, *folder.parents) if (root / f / "README.md").exists() or f.name == "")
-        if readme == folder:
+        if (root / folder / "README.md").exists():
             continue
-        text = (root / readme / "README.md").read_text() if (root / readme / "README.md").exists() else ""
-        if f"{folder.relative_to(readme)}/" not in text:
-            yield f"{folder}/: no README.md, and {readme}/README.md does not name it"
+        above = next((f for f in folder.parents if (root / f / "README.md").exists()), None)
+        if above is None:
+            yield f"{folder}/: no README.md here or above"
+        elif f"{folder.relative_to(above)}/" not in (root / above / "README.md").read_text():
+            yield f"{folder}/: no README.md, and {above / 'README.md'} does not name it"
 
 
 def broken_links(root):
     """Yields one violation per relative link that leads nowhere."""
     for path in repository.files(root, (".md",)):
-        for target in _LINK.findall((root / path).read_text()):
+        for target in _LINK.findall(_CODE.sub("", (root / path).read_text())):
             if "://" not in target and not (root / path).parent.joinpath(target).exists():
                 yield f"{path}: link to {target}, which does not exist"
 
