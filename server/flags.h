@@ -30,8 +30,9 @@ struct ParsedFlags {
   int exit_code = 0;
 };
 
-// Reads flags from the command line, then TSENOR_SERVER_* variables, then the file of --config.
-// Help and version go to `out`; errors, with exit codes > 0, to `err`.
+// Reads flags from the command line; what it leaves unset, from the file of --config; what that
+// leaves unset, from TSENOR_SERVER_* variables. Help and version go to `out`; errors, with exit
+// codes > 0, to `err`.
 ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std::ostream& err);
 
 }  // namespace tsenor::server

@@ -1,0 +1,103 @@
+#include "server/flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace tsenor::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class FlagsTest : public ::testing::Test {
+ protected:
+  ParsedFlags Parse(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "tsenor-server");
+    return ParseFlags(static_cast<int>(arguments.size()), arguments.data(), out_, err_);
+  }
+
+  std::ostringstream out_;
+  std::ostringstream err_;
+};
+
+TEST_F(FlagsTest, Defaults) {
+  const ParsedFlags parsed = Parse({});
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_THAT(parsed.flags->listen, ElementsAre("127.0.0.1:50051"));
+  EXPECT_EQ(parsed.flags->metrics_listen, "");
+  EXPECT_EQ(parsed.flags->backend, "cpu");
+  EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(parsed.flags->drain_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, int64_t{1} << 30);
+}
+
+TEST_F(FlagsTest, ListenMayBeRepeatedAndReplacesTheDefault) {
+  const ParsedFlags parsed = Parse({"--listen", "unix:a.sock", "--listen", "[::1]:0"});
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_THAT(parsed.flags->listen, ElementsAre("unix:a.sock", "[::1]:0"));
+}
+
+TEST_F(FlagsTest, SizesHaveUnitsAndTimesHaveFractions) {
+  const ParsedFlags parsed = Parse({"--memory-budget", "256MiB", "--piece-bytes", "65536",
+                                    "--idle-timeout", "0.25", "--max-batch-delay", "0.001"});
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, 256 << 20);
+  EXPECT_EQ(parsed.flags->limits.piece_bytes, 65536);
+  EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::milliseconds(250));
+  EXPECT_EQ(parsed.flags->batch.max_batch_delay, std::chrono::milliseconds(1));
+}
+
+TEST_F(FlagsTest, CommandLineBeatsFileBeatsEnvironment) {
+  const std::string file = ::testing::TempDir() + "flags_test.toml";
+  std::ofstream(file) << "threads = 3\nmax-streams = 7\n";
+  setenv("TSENOR_SERVER_THREADS", "4", 1);
+  setenv("TSENOR_SERVER_MAX_STREAMS", "8", 1);
+  setenv("TSENOR_SERVER_LOG_LEVEL", "debug", 1);
+  const ParsedFlags parsed = Parse({"--config", file.c_str(), "--threads", "5"});
+  unsetenv("TSENOR_SERVER_THREADS");
+  unsetenv("TSENOR_SERVER_MAX_STREAMS");
+  unsetenv("TSENOR_SERVER_LOG_LEVEL");
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_EQ(parsed.flags->threads, 5);
+  EXPECT_EQ(parsed.flags->limits.max_streams, 7);
+  EXPECT_EQ(parsed.flags->log_level, "debug");
+}
+
+TEST_F(FlagsTest, HelpAndVersionEndTheProcessWithSuccess) {
+  ParsedFlags parsed = Parse({"--help"});
+  EXPECT_FALSE(parsed.flags.has_value());
+  EXPECT_EQ(parsed.exit_code, 0);
+  EXPECT_THAT(out_.str(), HasSubstr("--memory-budget"));
+  EXPECT_THAT(out_.str(), HasSubstr("TSENOR_SERVER_LISTEN"));
+  parsed = Parse({"--version"});
+  EXPECT_EQ(parsed.exit_code, 0);
+  EXPECT_THAT(out_.str(), HasSubstr("tsenor-server "));
+}
+
+TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
+  for (const auto& arguments : std::vector<std::vector<const char*>>{
+           {"--no-such-flag"},
+           {"stray"},
+           {"--threads", "-1"},
+           {"--backend", "abacus"},
+           {"--memory-budget", "lots"},
+           {"--idle-timeout", "-1"},
+           {"--config", "no/such/file"},
+           {"--piece-bytes", "1GiB"},
+       }) {
+    const ParsedFlags parsed = Parse(arguments);
+    EXPECT_FALSE(parsed.flags.has_value()) << arguments[0];
+    EXPECT_NE(parsed.exit_code, 0) << arguments[0];
+  }
+  EXPECT_THAT(err_.str(), HasSubstr("--piece-bytes is 1073741824; it must be in [1, 8388608]"));
+}
+
+}  // namespace
+}  // namespace tsenor::server

@@ -1,0 +1,112 @@
+#include "server/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+#include <string>
+
+namespace tsenor::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Scrape(const Metrics& metrics) {
+  std::ostringstream text;
+  prometheus::TextSerializer().Serialize(text, metrics.registry()->Collect());
+  return text.str();
+}
+
+TEST(Metrics, EverySeriesExistsBeforeAnythingHappens) {
+  const Metrics metrics({"cpu"}, 1 << 20);
+  const std::string text = Scrape(metrics);
+  for (const char* line : {
+           "tsenor_build_info{version=\"",
+           "tsenor_memory_budget_bytes 1048576",
+           "tsenor_memory_used_bytes 0",
+           "grpc_server_started_total{grpc_method=\"SolveStream\"} 0",
+           "grpc_server_handled_total{grpc_code=\"INVALID_ARGUMENT\",grpc_method=\"Solve\"} 0",
+           "grpc_server_handling_seconds_count{grpc_method=\"GetServerInfo\"} 0",
+           "tsenor_stage_seconds_count{stage=\"queue\"} 0",
+           "tsenor_queue_elements 0",
+           "tsenor_batch_pieces_count 0",
+           "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"bfloat16\",method=\"tsenor\"} 0",
+           "tsenor_relative_gap_count 0",
+           "tsenor_rejected_total{reason=\"invalid\"} 0",
+           "tsenor_dropped_total{reason=\"deadline\"} 0",
+       }) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(Metrics, CountWhatTheObserverHears) {
+  Metrics metrics({"cpu"}, 1 << 20);
+  metrics.OnMemoryChange(5000);
+  metrics.OnMemoryChange(-1000);
+  metrics.OnQueueChange(64, 256);
+  metrics.OnStage(Stage::kSolve, 0.5);
+  BatchReport report;
+  report.backend = "cpu";
+  report.problem.dtype = DType::kFloat16;
+  report.elements = 4096;
+  report.pieces = 3;
+  report.seconds = 2;
+  report.stats.blocks = 10;
+  report.stats.blocks_proven = 9;
+  report.stats.sweeps = 70;
+  report.stats.augmentations = 8;
+  metrics.OnBatch(report);
+  report.status = absl::UnavailableError("device lost");
+  metrics.OnBatch(report);
+  metrics.OnDropped(DropReason::kShutdown);
+  metrics.OnRejected(RejectReason::kStreams);
+  metrics.OnRpcStarted("Solve");
+  metrics.OnRpcHandled("Solve", absl::StatusCode::kUnavailable, 0.25);
+  metrics.OnMessageReceived("Solve", 100);
+  metrics.OnMessageSent("Solve", 10);
+  SolveStats stats;
+  stats.bound = 1;
+  stats.value = 0.75;
+  metrics.OnTensorDone(report.problem, stats);
+
+  const std::string text = Scrape(metrics);
+  for (const char* line : {
+           "tsenor_memory_used_bytes 4000",
+           "tsenor_queue_elements 64",
+           "tsenor_queue_bytes 256",
+           "tsenor_stage_seconds_sum{stage=\"solve\"} 0.5",
+           "tsenor_batch_elements_sum 8192",
+           "tsenor_batch_pieces_sum 6",
+           "tsenor_batch_failures_total 1",
+           "tsenor_solver_seconds_total 4",
+           "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"float16\",method=\"optimal\"} 4096",
+           "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float16\",method=\"optimal\"} 10",
+           "tsenor_blocks_proven_total 9",
+           "tsenor_blocks_unproven_total 1",
+           "tsenor_sweeps_total 70",
+           "tsenor_augmentations_total 8",
+           "tsenor_dropped_total{reason=\"shutdown\"} 1",
+           "tsenor_rejected_total{reason=\"streams\"} 1",
+           "grpc_server_started_total{grpc_method=\"Solve\"} 1",
+           "grpc_server_handled_total{grpc_code=\"UNAVAILABLE\",grpc_method=\"Solve\"} 1",
+           "grpc_server_handling_seconds_sum{grpc_method=\"Solve\"} 0.25",
+           "tsenor_received_bytes_total{grpc_method=\"Solve\"} 100",
+           "tsenor_sent_bytes_total{grpc_method=\"Solve\"} 10",
+           "tsenor_relative_gap_sum 0.25",
+       }) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(MetricsEndpoint, SaysWhereItListensAndFailsWhereItCannot) {
+  const Metrics metrics({"cpu"}, 1 << 20);
+  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", metrics);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  EXPECT_THAT((*endpoint)->address(), ::testing::MatchesRegex("127.0.0.1:[1-9][0-9]*"));
+  EXPECT_EQ(MetricsEndpoint::Start((*endpoint)->address(), metrics).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace tsenor::server
