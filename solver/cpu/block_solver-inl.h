@@ -1,18 +1,35 @@
-#include "solver/cpu/block_solver.h"
+// Solves blocks one after another in one thread's working memory.
+//
+// Compiled once for every instruction set (cpu/solve_rows.cc), hence the guard that can be flipped.
+#if defined(SOLVER_CPU_BLOCK_SOLVER_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SOLVER_CPU_BLOCK_SOLVER_INL_H_
+#undef SOLVER_CPU_BLOCK_SOLVER_INL_H_
+#else
+#define SOLVER_CPU_BLOCK_SOLVER_INL_H_
+#endif
+
+#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstdint>
+#include <memory>
 
-#include "solver/cpu/sweeps.h"
+#include "solver/cpu/block.h"
+#include "solver/cpu/exact_finish-inl.h"
+#include "solver/cpu/quantile.h"
+#include "solver/cpu/sweeps-inl.h"
 #include "solver/cpu/tsenor.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
+#include "solver/problem.h"
 #include "solver/quantise.h"
+#include "solver/result.h"
 #include "solver/scores.h"
 
-namespace tsenor::cpu {
-namespace {
+HWY_BEFORE_NAMESPACE();
+namespace tsenor::cpu::HWY_NAMESPACE {
 
 constexpr int kRefinementBits = 12;    // more bits per refinement
 constexpr float kTieLattice = 8;       // snapped potentials lie this many 1 / tau apart
@@ -34,7 +51,61 @@ inline void ScaleByPowerOfTwo(float* x, int count, int exponent) {
   for (int k = 0; k < count; ++k) x[k] = x[k] * first * second;
 }
 
-}  // namespace
+// A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
+//
+// Holds everything that a block needs while it is solved, kept between blocks, so that none
+// allocates. Large (kWidth = 128: 900 KB): lives on the heap.
+//
+// Not thread-safe: one per thread.
+template <int kWidth>
+class BlockSolver {
+ public:
+  // `problem` must outlive the solver. REQUIRES: ValidateProblem() accepts it, pattern.m <= kWidth.
+  explicit BlockSolver(const Problem& problem);
+
+  // Solves the block whose first entry is (row, column) of `tile`, and sets the bits of its kept
+  // entries in the tile's mask, whose rows the caller has cleared. `potentials` (may be null):
+  // where its 2 m potentials go. False: an internal error, no optimum was found.
+  bool Solve(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats);
+
+ private:
+  // Each returns once kept_ and the potentials hold an answer; certificate_ then matches them.
+  void SolveTrivially();
+  bool SolveOptimally(SolveStats& stats);
+  bool Refine(int round, SolveStats& stats);
+
+  void Load(const Tile& tile, int64_t row, int64_t column);
+  void MeasureLines();
+  void Quantise();
+  void QuantiseResiduals(double scale);
+  bool FinishInt32(int32_t snap_unit, double unit, SolveStats& stats);
+  template <typename Int>
+  bool FinishAs(FinishProblem<kWidth, Int>& finish, Int snap_unit, double unit, SolveStats& stats);
+  void Certify();
+  void Store(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats);
+
+  // Sums over the block in units of the normalised scores.
+  struct Certificate {
+    double value = 0;
+    double bound = 0;
+    double score_sum = 0;
+    double relative_gap() const { return bound > value ? (bound - value) / bound : 0; }
+  };
+
+  const Problem& problem_;
+  const int n_;
+  const int m_;
+  const float quantile_factor_;
+  bool all_zero_ = false;
+
+  Block<kWidth> block_;
+  FinishProblem<kWidth, int32_t> finish_;
+  std::unique_ptr<FinishProblem<kWidth, int64_t>> wide_finish_;  // made when first needed: rarely
+  alignas(64) uint8_t kept_[kWidth * kWidth] = {};               // 1: in the mask
+  alignas(64) double row_potential_[kWidth] = {};                // of the normalised scores
+  alignas(64) double column_potential_[kWidth] = {};
+  Certificate certificate_;
+};
 
 template <int kWidth>
 BlockSolver<kWidth>::BlockSolver(const Problem& problem)
@@ -227,7 +298,7 @@ bool BlockSolver<kWidth>::FinishAs(FinishProblem<kWidth, Int>& finish, Int snap_
   const FinishResult result = Finish(finish);
   stats.augmentations += result.augmentations;
   if (!result.optimal) return false;
-  for (int k = 0; k < m_ * kWidth; ++k) kept_[k] = finish.selected[k] != 0;
+  for (int k = 0; k < kWidth * kWidth; ++k) kept_[k] = finish.selected[k] != 0;
   for (int k = 0; k < m_; ++k) {
     row_potential_[k] += static_cast<double>(finish.row_potential[k]) * unit;
     column_potential_[k] += static_cast<double>(finish.column_potential[k]) * unit;
@@ -279,11 +350,7 @@ void BlockSolver<kWidth>::Store(const Tile& tile, int64_t row, int64_t column, d
   }
 }
 
-template class BlockSolver<4>;
-template class BlockSolver<8>;
-template class BlockSolver<16>;
-template class BlockSolver<32>;
-template class BlockSolver<64>;
-template class BlockSolver<128>;
+}  // namespace tsenor::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
 
-}  // namespace tsenor::cpu
+#endif  // SOLVER_CPU_BLOCK_SOLVER_INL_H_

@@ -1,12 +1,30 @@
-#include "solver/cpu/sweeps.h"
+// Potentials first: a few annealed entropic sweeps that leave the exact finish almost nothing to
+// do.
+//
+// Compiled once for every instruction set (cpu/solve_rows.cc), hence the guard that can be flipped.
+#if defined(SOLVER_CPU_SWEEPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SOLVER_CPU_SWEEPS_INL_H_
+#undef SOLVER_CPU_SWEEPS_INL_H_
+#else
+#define SOLVER_CPU_SWEEPS_INL_H_
+#endif
+
+#include <hwy/highway.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 
-namespace tsenor::cpu {
-namespace {
+#include "solver/cpu/block.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tsenor::cpu::HWY_NAMESPACE {
+
+struct SweepResult {
+  int sweeps = 0;
+  float tau = 0;  // of the last stage: the potentials are good to about 1 / tau
+};
 
 // One stage: `sweeps` sweeps at one tau, over-relaxed by `relaxation`; then tau grows by `growth`.
 struct Stage {
@@ -139,19 +157,18 @@ void AbsorbScales(float* potential, float* scale, float tau) {
   }
 }
 
-}  // namespace
-
-float QuantileFactor(int n, int m) {
-  // erfc(x / sqrt 2) is the share of magnitudes above x; bisection: once per problem, not per
-  // block.
-  double low = 0, high = 6;
-  for (int k = 0; k < 60; ++k) {
-    const double middle = 0.5 * (low + high);
-    (std::erfc(middle / std::sqrt(2.0)) > static_cast<double>(n) / m ? low : high) = middle;
-  }
-  return static_cast<float>(low * std::sqrt(std::acos(-1.0) / 2));
-}
-
+// Sets row_potential and column_potential such that [score > a_i + b_j] nearly has n entries in
+// each line.
+//
+// Binary-entropy regularisation of the transport problem (the logistic relative of TSENOR's
+// Dykstra: the box 0 <= S <= 1 is inside the entropy, so it needs no correction term): S = 1 / (1 +
+// 1 / (K u v)) with K = exp(tau (w - a - b)). Alternately for rows and columns, one Newton step in
+// the logarithm of each line's scale brings its sum towards n; tau grows in stages, between which
+// the scales are absorbed: K <- (K u v)^growth needs no new exponentials.
+//
+// REQUIRES: scores, mean, spreads, and in the potentials the mean of each line without its maximum,
+// at most 8 times the block's (LoadBlock(), cpu/block_solver.cc); `quantile_factor` is
+// QuantileFactor(n, m).
 template <int kWidth>
 SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {
   const int m = block.m;
@@ -187,11 +204,7 @@ SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {
   return {sweeps, tau / kLog2E};
 }
 
-template SweepResult Sweep(Block<4>&, float);
-template SweepResult Sweep(Block<8>&, float);
-template SweepResult Sweep(Block<16>&, float);
-template SweepResult Sweep(Block<32>&, float);
-template SweepResult Sweep(Block<64>&, float);
-template SweepResult Sweep(Block<128>&, float);
+}  // namespace tsenor::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
 
-}  // namespace tsenor::cpu
+#endif  // SOLVER_CPU_SWEEPS_INL_H_
