@@ -1,0 +1,127 @@
+// The same request gives the same bits, however it travels and whatever else the server does.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/support/server_program.h"
+#include "tests/support/stream_client.h"
+#include "tests/support/temporary_directory.h"
+
+namespace tsenor {
+namespace {
+
+using testing::MakeStub;
+using testing::Messages;
+using testing::ServerProgram;
+using testing::SolveStream;
+using testing::StreamAnswer;
+
+constexpr size_t kWholeTensor = size_t{4} << 20;  // bytes of a chunk
+
+// Heavy-tailed weights of both signs, the same on every machine.
+std::string Weights(size_t count, uint32_t seed) {
+  std::vector<float> weights(count);
+  for (float& weight : weights) {
+    seed = seed * 1664525 + 1013904223;
+    const float uniform = static_cast<float>(static_cast<int32_t>(seed)) / 2147483648.0f;
+    weight = uniform * uniform * uniform;
+  }
+  return testing::ToBytes(weights);
+}
+
+StreamAnswer Solve(const std::string& address, const v1::TensorHeader& header,
+                   const std::string& data, size_t chunk_bytes) {
+  const auto stub = MakeStub(address);
+  StreamAnswer answer = SolveStream(*stub, Messages(header, data, chunk_bytes));
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  return answer;
+}
+
+void ExpectSame(const StreamAnswer& answer, const StreamAnswer& expected) {
+  ASSERT_TRUE(answer.summary.has_value());
+  EXPECT_TRUE(answer.mask == expected.mask) << "other mask";
+  EXPECT_EQ(answer.summary->value(), expected.summary->value());
+  EXPECT_EQ(answer.summary->bound(), expected.summary->bound());
+  EXPECT_EQ(answer.summary->score_sum(), expected.summary->score_sum());
+}
+
+TEST(SameBits, WhateverTheChunksTheThreadsTheSocketAndTheCompany) {
+  const TemporaryDirectory directory;
+  const std::string unix_address = "unix:" + (directory / "server.sock");
+  // Small pieces: the tensor is many of them, and batches mix those of several clients.
+  const std::vector<std::string> flags = {"--piece-bytes", "16KiB", "--listen", unix_address};
+  auto one = std::make_unique<ServerProgram>(
+      std::vector<std::string>{"--piece-bytes", "16KiB", "--threads", "1"});
+  std::vector<std::string> two_threads = flags;
+  two_threads.insert(two_threads.end(), {"--threads", "2"});
+  ServerProgram two(two_threads);
+
+  for (const auto& [n, m] : std::vector<std::pair<uint32_t, uint32_t>>{{16, 32}, {2, 4}}) {
+    SCOPED_TRACE(m);
+    const v1::TensorHeader header = testing::MakeHeader(96, 128, n, m);
+    const std::string data = Weights(96 * 128, m);
+    const StreamAnswer alone = Solve(one->address(), header, data, kWholeTensor);
+    ASSERT_TRUE(alone.summary.has_value());
+    EXPECT_EQ(alone.summary->kept(), 96u * 128u * n / m);
+    EXPECT_EQ(alone.summary->blocks_proven_optimal(), alone.summary->blocks());
+
+    ExpectSame(Solve(one->address(), header, data, 1), alone);
+    ExpectSame(Solve(two.address(), header, data, 1), alone);
+    ExpectSame(Solve(two.address(), header, data, kWholeTensor), alone);
+    ExpectSame(Solve(unix_address, header, data, kWholeTensor), alone);
+    ExpectSame(Solve(unix_address, header, data, 1), alone);
+
+    // Six clients at once, every other one with another tensor of the same problem.
+    std::vector<std::thread> clients;
+    std::vector<StreamAnswer> answers(6);
+    for (size_t k = 0; k < answers.size(); ++k) {
+      clients.emplace_back([&, k] {
+        const bool same = k % 2 == 0;
+        answers[k] = Solve(k % 4 == 0 ? two.address() : unix_address, header,
+                           same ? data : Weights(96 * 128, 1000 + static_cast<uint32_t>(k)),
+                           same ? 100 + 1000 * k : kWholeTensor);
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    for (size_t k = 0; k < answers.size(); k += 2) ExpectSame(answers[k], alone);
+    EXPECT_TRUE(answers[1].mask != alone.mask);
+  }
+}
+
+TEST(SameBits, UnaryAndStream) {
+  ServerProgram server;
+  const v1::TensorHeader header = testing::MakeHeader(64, 64, 8, 16);
+  const std::string data = Weights(64 * 64, 5);
+  const StreamAnswer streamed = Solve(server.address(), header, data, 1000);
+  const auto stub = MakeStub(server.address());
+  grpc::ClientContext context;
+  v1::SolveRequest request;
+  *request.mutable_header() = header;
+  request.set_data(data);
+  v1::SolveResponse response;
+  ASSERT_TRUE(stub->Solve(&context, request, &response).ok());
+  EXPECT_TRUE(response.mask() == streamed.mask);
+  EXPECT_EQ(response.summary().value(), streamed.summary->value());
+}
+
+TEST(SameBits, TheReferenceBackendFindsTheSameValue) {
+  ServerProgram cpu;
+  ServerProgram reference({"--backend", "reference"});
+  const v1::TensorHeader header = testing::MakeHeader(32, 32, 4, 8);
+  const std::string data = Weights(32 * 32, 9);
+  const StreamAnswer fast = Solve(cpu.address(), header, data, 1000);
+  const StreamAnswer plain = Solve(reference.address(), header, data, 1000);
+  ASSERT_TRUE(fast.summary.has_value() && plain.summary.has_value());
+  EXPECT_EQ(fast.summary->backend(), "cpu");
+  EXPECT_EQ(plain.summary->backend(), "reference");
+  // Both are proven to within 1e-6 of the optimum.
+  EXPECT_NEAR(fast.summary->value(), plain.summary->value(), 1e-6 * plain.summary->value());
+}
+
+}  // namespace
+}  // namespace tsenor

@@ -1,0 +1,210 @@
+// The server as a process: flags, ports, probes, signals.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <future>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/support/program.h"
+#include "tests/support/server_program.h"
+#include "tests/support/stream_client.h"
+#include "tests/support/temporary_directory.h"
+
+namespace tsenor {
+namespace {
+
+using testing::ChunkMessage;
+using ::testing::HasSubstr;
+using testing::HeaderMessage;
+using testing::MakeHeader;
+using testing::MakeStub;
+using testing::Messages;
+using testing::ServerProgram;
+using testing::SolveStream;
+
+const std::string kServer = TSENOR_BINARY_DIR "/bin/tsenor-server";
+
+std::string GoodData() { return testing::ToBytes(std::vector<float>(64, 1.0f)); }
+
+void ExpectServes(const std::string& address) {
+  const auto stub = MakeStub(address);
+  const auto answer = SolveStream(*stub, Messages(MakeHeader(8, 8, 2, 4), GoodData(), 100));
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.mask.size(), 8u);
+}
+
+// The answer to GET `path` of a loopback host:port.
+std::string HttpGet(const std::string& address, const std::string& path) {
+  sockaddr_in socket_address = {};
+  socket_address.sin_family = AF_INET;
+  socket_address.sin_port = htons(std::stoi(address.substr(address.rfind(':') + 1)));
+  socket_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int connection = socket(AF_INET, SOCK_STREAM, 0);
+  EXPECT_EQ(
+      connect(connection, reinterpret_cast<sockaddr*>(&socket_address), sizeof(socket_address)), 0);
+  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
+  EXPECT_EQ(write(connection, request.data(), request.size()), std::ssize(request));
+  std::string answer;
+  char buffer[4096];
+  for (ssize_t count; (count = read(connection, buffer, sizeof(buffer))) > 0;) {
+    answer.append(buffer, static_cast<size_t>(count));
+  }
+  close(connection);
+  return answer;
+}
+
+// Calls grpc.health.v1.Health/Check of the service `name` without generated code; returns the
+// status field: 1 is SERVING, 2 NOT_SERVING, -1 no answer.
+int CheckHealth(const std::string& address, const std::string& name) {
+  grpc::GenericStub stub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  std::string request_bytes;  // field 1, a string
+  if (!name.empty()) request_bytes = "\x0a" + std::string(1, static_cast<char>(name.size())) + name;
+  const grpc::Slice slice(request_bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  std::promise<grpc::Status> done;
+  stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request, &response,
+                 [&done](grpc::Status status) { done.set_value(std::move(status)); });
+  const grpc::Status status = done.get_future().get();
+  std::vector<grpc::Slice> slices;
+  if (!status.ok() || !response.Dump(&slices).ok() || slices.size() != 1) return -1;
+  return slices[0].size() == 2 ? slices[0].begin()[1] : 0;  // field 1, a varint
+}
+
+TEST(ServerProcess, ServesAndEndsWithZeroOnSigterm) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    ServerProgram server;
+    ExpectServes(server.address());
+    server.program().Signal(signal);
+    const ProgramOutcome outcome = server.program().Wait();
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_EQ(outcome.out, "listening on " + server.address() + "\n");
+    EXPECT_THAT(outcome.err, HasSubstr("stopped"));
+  }
+}
+
+TEST(ServerProcess, SigtermLetsCallsInFlightFinish) {
+  ServerProgram server;
+  const auto stub = MakeStub(server.address());
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  ASSERT_TRUE(stream->Write(HeaderMessage(MakeHeader(8, 8, 2, 4))));
+  ASSERT_TRUE(stream->Write(ChunkMessage(0, GoodData().substr(0, 128))));
+  EXPECT_EQ(CheckHealth(server.address(), ""), 1);  // and the stream has arrived before it
+  server.program().Signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  // No new calls ...
+  grpc::ClientContext late;
+  late.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  v1::GetServerInfoResponse info;
+  EXPECT_EQ(MakeStub(server.address())->GetServerInfo(&late, {}, &info).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  // ... but the old one ends well.
+  ASSERT_TRUE(stream->Write(ChunkMessage(128, GoodData().substr(128))));
+  stream->WritesDone();
+  v1::SolveStreamResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(response.has_summary());
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(server.program().Wait().exit_code, 0);
+}
+
+TEST(ServerProcess, TheDrainEndsAfterItsTimeout) {
+  ServerProgram server({"--drain-timeout", "0.3"});
+  const auto stub = MakeStub(server.address());
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  ASSERT_TRUE(stream->Write(HeaderMessage(MakeHeader(8, 8, 2, 4))));
+  EXPECT_EQ(CheckHealth(server.address(), ""), 1);
+  const auto start = std::chrono::steady_clock::now();
+  server.program().Signal(SIGTERM);
+  const ProgramOutcome outcome = server.program().Wait();
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("drain timeout"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_FALSE(stream->Finish().ok());
+}
+
+TEST(ServerProcess, ASecondSignalEndsItAtOnce) {
+  ServerProgram server({"--drain-timeout", "600"});
+  const auto stub = MakeStub(server.address());
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  ASSERT_TRUE(stream->Write(HeaderMessage(MakeHeader(8, 8, 2, 4))));
+  EXPECT_EQ(CheckHealth(server.address(), ""), 1);
+  server.program().Signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  server.program().Signal(SIGTERM);
+  EXPECT_EQ(server.program().Wait().exit_code, 128 + SIGTERM);
+}
+
+TEST(ServerProcess, ReportsHealth) {
+  ServerProgram server;
+  EXPECT_EQ(CheckHealth(server.address(), ""), 1);
+  EXPECT_EQ(CheckHealth(server.address(), "tsenor.v1.MaskService"), 1);
+  EXPECT_EQ(CheckHealth(server.address(), "no.such.Service"), -1);
+}
+
+TEST(ServerProcess, ServesMetrics) {
+  ServerProgram server({"--metrics-listen", "127.0.0.1:0"});
+  const std::string metrics_address = server.program().WaitForLine("metrics on ");
+  ASSERT_NE(metrics_address, "");
+  ExpectServes(server.address());
+  const std::string metrics = HttpGet(metrics_address, "/metrics");
+  EXPECT_THAT(metrics, HasSubstr("200 OK"));
+  EXPECT_THAT(metrics, HasSubstr("grpc_server_started_total{grpc_method=\"SolveStream\"} 1"));
+  EXPECT_THAT(metrics, HasSubstr("tsenor_blocks_proven_total 4"));
+  EXPECT_THAT(metrics, HasSubstr("tsenor_weights_solved_total{backend=\"cpu\",dtype=\"float32\","
+                                 "method=\"optimal\"} 64"));
+}
+
+TEST(ServerProcess, ReplacesTheSocketOfAKilledServer) {
+  const TemporaryDirectory directory;
+  const std::string address = "unix:" + (directory / "server.sock");
+  {
+    ServerProgram killed({"--listen", address});
+    ExpectServes(address);
+    killed.program().Signal(SIGKILL);
+    killed.program().Wait();
+  }
+  EXPECT_EQ(directory.Names().size(), 1u);
+  ServerProgram server({"--listen", address});
+  ExpectServes(address);
+  // A third one finds the second alive.
+  const ProgramOutcome third = RunProgram({kServer, "--listen", address});
+  EXPECT_EQ(third.exit_code, 1);
+  EXPECT_THAT(third.err, HasSubstr("another server listens on " + address));
+  ExpectServes(address);
+}
+
+TEST(ServerProcess, FailsClearlyWhereItCannotListen) {
+  ServerProgram server;
+  const ProgramOutcome outcome = RunProgram({kServer, "--listen", server.address()});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("cannot listen on " + server.address()));
+  EXPECT_NE(RunProgram({kServer, "--listen", "nonsense"}).exit_code, 0);
+  EXPECT_NE(RunProgram({kServer, "--no-such-flag"}).exit_code, 0);
+}
+
+TEST(ServerProcess, TellsItsVersion) {
+  const ProgramOutcome outcome = RunProgram({kServer, "--version"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("tsenor-server "));
+}
+
+}  // namespace
+}  // namespace tsenor
