@@ -1,5 +1,7 @@
 // Method::kTsenor: the published algorithm to the bit of the mask, its known quality, its proven
 // gap.
+#include "solver/reference/tsenor.h"
+
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -116,6 +118,20 @@ TEST_P(TsenorTest, TheErrorOnGaussianWeightsIsThePublishedOneAndProven) {
   EXPECT_LT(tsenor.relative_gap(), 3e-3);
   EXPECT_LT(tsenor.blocks_proven, blocks);
   EXPECT_EQ(tsenor.sweeps, 300 * blocks);
+}
+
+// The order documented at TsenorMask(), on blocks whose S is known.
+TEST(TsenorMaskTest, EqualSGoesByScoreThenByIndex) {
+  // One iteration leaves S = 1 at (0, 0) and (0, 1) and 1/2 at (1, 2) and (2, 2): the greater score
+  // of row 0 wins although it comes second, and row 1 wins column 2 because it comes first.
+  const std::vector<float> scores = {0.9f, 1, 0, 0, 0, 1, 0, 0, 1};
+  EXPECT_EQ(TsenorMask(scores, {1, 3}, {.tau = 500, .iterations = 1}),
+            (std::vector<uint8_t>{0, 1, 0, 0, 0, 1, 1, 0, 0}));
+}
+
+TEST(TsenorMaskTest, AConstantBlockIsFilledRowByRow) {
+  EXPECT_EQ(TsenorMask(std::vector<float>(16, 3), {2, 4}, {}),
+            (std::vector<uint8_t>{1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, TsenorTest, testing::Values(kReferenceBackend, kCpuBackend),
