@@ -1,5 +1,7 @@
 #include "server/engine.h"
 
+#include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <utility>
 
@@ -67,7 +69,9 @@ void Engine::CheckIdle() {
 }
 
 void Engine::WatchIdle() {
-  const Duration period = limits_.idle_timeout / 4;
+  // At least a millisecond: a tiny timeout must not keep a core busy.
+  const Duration period =
+      std::max<Duration>(limits_.idle_timeout / 4, std::chrono::milliseconds(1));
   std::unique_lock lock(mutex_);
   while (!ending_changed_.wait_for(lock, period, [this] { return ending_; })) {
     lock.unlock();

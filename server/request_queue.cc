@@ -1,5 +1,6 @@
 #include "server/request_queue.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -29,19 +30,23 @@ std::vector<std::unique_ptr<Piece>> RequestQueue::Take(size_t index, int64_t max
 }
 
 std::vector<std::unique_ptr<Piece>> RequestQueue::TakeDead(Time now) {
+  const auto is_dead = [now](const std::unique_ptr<Piece>& piece) {
+    return piece->owner->dead() || piece->deadline <= now;
+  };
   std::vector<std::unique_ptr<Piece>> dead;
   for (auto entry = lanes_.begin(); entry != lanes_.end();) {
     Lane& lane = entry->second;
-    std::deque<std::unique_ptr<Piece>> living;
-    for (std::unique_ptr<Piece>& piece : lane.pieces) {
-      if (piece->owner->dead() || piece->deadline <= now) {
-        lane.elements -= piece->elements();
-        dead.push_back(std::move(piece));
+    // The living keep their order, and in the usual case nothing moves.
+    auto living_end = std::find_if(lane.pieces.begin(), lane.pieces.end(), is_dead);
+    for (auto piece = living_end; piece != lane.pieces.end(); ++piece) {
+      if (is_dead(*piece)) {
+        lane.elements -= (*piece)->elements();
+        dead.push_back(std::move(*piece));
       } else {
-        living.push_back(std::move(piece));
+        *living_end++ = std::move(*piece);
       }
     }
-    lane.pieces = std::move(living);
+    lane.pieces.erase(living_end, lane.pieces.end());
     entry = lane.pieces.empty() ? lanes_.erase(entry) : std::next(entry);
   }
   return dead;

@@ -80,5 +80,20 @@ TEST_F(RequestQueueTest, FindsPiecesOfDeadOwnersAndPastTheirDeadline) {
   EXPECT_EQ(queue_.states()[0].elements, 12);
 }
 
+TEST_F(RequestQueueTest, TheLivingKeepTheirOrder) {
+  auto dead_owner = std::make_shared<FakeOwner>();
+  for (int64_t columns = 1; columns <= 6; ++columns) {
+    const bool doomed = columns == 2 || columns == 3 || columns == 6;
+    queue_.Push(MakePiece(doomed ? dead_owner : owner_, budget_, columns, kStart));
+  }
+  dead_owner->Die();
+  EXPECT_EQ(queue_.TakeDead(kStart).size(), 3u);
+  const auto living = queue_.Take(0, 1000);
+  ASSERT_EQ(living.size(), 3u);
+  EXPECT_EQ(living[0]->columns, 1);
+  EXPECT_EQ(living[1]->columns, 4);
+  EXPECT_EQ(living[2]->columns, 5);
+}
+
 }  // namespace
 }  // namespace tsenor::server
