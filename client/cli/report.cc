@@ -122,7 +122,7 @@ absl::Status WriteReport(const std::string& path, const Report& report) {
 
 void PrintTable(const std::vector<Report>& reports, std::ostream& out) {
   std::vector<TableRow> rows = {
-      {"tensor", "shape", "pattern", "kept |w|", "proven gap", "time", "weights"}};
+      {"tensor", "shape", "pattern", "kept |w|", "proven gap", "time", "weights/s"}};
   for (const Report& report : reports) {
     for (const TensorReport& tensor : report.tensors) rows.push_back(TensorRow(tensor));
   }

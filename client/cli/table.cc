@@ -40,9 +40,9 @@ std::string TimeText(double seconds) { return absl::StrFormat("%.3f s", seconds)
 std::string SpeedText(double weights, double seconds) {
   if (seconds <= 0) return "-";
   const double speed = weights / seconds;
-  if (speed >= 1e9) return absl::StrFormat("%.2f G/s", speed / 1e9);
-  if (speed >= 1e6) return absl::StrFormat("%.2f M/s", speed / 1e6);
-  return absl::StrFormat("%.2f k/s", speed / 1e3);
+  if (speed >= 1e9) return absl::StrFormat("%.2f G", speed / 1e9);
+  if (speed >= 1e6) return absl::StrFormat("%.2f M", speed / 1e6);
+  return absl::StrFormat("%.2f k", speed / 1e3);
 }
 
 }  // namespace tsenor::cli

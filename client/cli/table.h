@@ -26,7 +26,7 @@ std::string GapText(double value, double bound);
 // "0.123 s".
 std::string TimeText(double seconds);
 
-// Weights per second: "12.34 M/s".
+// Weights per second: "12.34 M".
 std::string SpeedText(double weights, double seconds);
 
 }  // namespace tsenor::cli

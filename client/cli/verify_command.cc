@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/checkpoint.h"
 #include "client/cli/command.h"
 #include "client/cli/mask_file.h"
@@ -191,8 +192,8 @@ TableRow RowOf(const SelectedTensor& tensor, const VerifyFlags& flags,
           MatrixText(tensor.rows, tensor.columns),
           flags.problem.pattern,
           verdict,
-          absl::StrCat(stats.value),
-          absl::StrCat(stats.bound),
+          absl::StrFormat("%.9g", stats.value),
+          absl::StrFormat("%.9g", stats.bound),
           GapText(stats.value, stats.bound),
           ShareText(stats.value, stats.score_sum)};
 }
