@@ -9,4 +9,16 @@ void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint8_t* kept, int 
   }
 }
 
+void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint64_t* kept, int count) {
+  uint8_t* byte = mask_row + first_bit / 8;
+  const int offset = static_cast<int>(first_bit % 8);
+  // Byte by byte of the mask: its bits are kept's from `done` on (in the first byte, fewer).
+  for (int done = -offset; done < count; done += 8, ++byte) {
+    const uint64_t word = done < 0 ? kept[0] << -done : kept[done / 64] >> (done % 64);
+    const bool straddles = done >= 0 && done % 64 > 56 && done / 64 < (count - 1) / 64;
+    const uint64_t rest = straddles ? kept[done / 64 + 1] << (64 - done % 64) : 0;
+    *byte |= static_cast<uint8_t>(word | rest);
+  }
+}
+
 }  // namespace tsenor

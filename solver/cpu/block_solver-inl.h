@@ -18,6 +18,7 @@
 
 #include "solver/cpu/block.h"
 #include "solver/cpu/exact_finish-inl.h"
+#include "solver/cpu/lanes-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/sweeps-inl.h"
 #include "solver/cpu/tsenor.h"
@@ -37,18 +38,48 @@ constexpr float kOutlierMean = 8;      // a line's mean counts up to this many t
 constexpr float kStartRange = 0x1p2f;  // greatest normalised potential that the finish starts from
 constexpr double kResidualRange = 0x1p26;  // entries whose residual is further away cannot matter
 
-// Nearest integer, ties to even, of 0 <= x <= 2^24: vectorises on every instruction set.
-inline int32_t RoundToEven(float x) {
-  const int32_t whole = static_cast<int32_t>(x);
-  const float rest = x - static_cast<float>(whole);
-  return whole + (rest > 0.5f || (rest == 0.5f && whole % 2 == 1) ? 1 : 0);
+// to[j][i] = from[i][j] for i, j < m. What lies beyond m in `from` must be 0.
+template <int kWidth>
+void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < m; ++j) to[j * kWidth + i] = from[i * kWidth + j];
+  }
+#else
+  const hn::FixedTag<float, 4> d;
+  for (int i = 0; i < m; i += 4) {
+    for (int j = 0; j < m; j += 4) {
+      const float* at = from + i * kWidth + j;
+      const auto row0 = hn::Load(d, at), row1 = hn::Load(d, at + kWidth);
+      const auto row2 = hn::Load(d, at + 2 * kWidth), row3 = hn::Load(d, at + 3 * kWidth);
+      const auto even_low = hn::InterleaveLower(d, row0, row2);
+      const auto even_high = hn::InterleaveUpper(d, row0, row2);
+      const auto odd_low = hn::InterleaveLower(d, row1, row3);
+      const auto odd_high = hn::InterleaveUpper(d, row1, row3);
+      float* target = to + j * kWidth + i;
+      hn::Store(hn::InterleaveLower(d, even_low, odd_low), d, target);
+      hn::Store(hn::InterleaveUpper(d, even_low, odd_low), d, target + kWidth);
+      hn::Store(hn::InterleaveLower(d, even_high, odd_high), d, target + 2 * kWidth);
+      hn::Store(hn::InterleaveUpper(d, even_high, odd_high), d, target + 3 * kWidth);
+    }
+  }
+#endif
 }
 
-// x * 2^exponent in two exact factors: the scale itself may lie outside float32.
-inline void ScaleByPowerOfTwo(float* x, int count, int exponent) {
-  const float first = std::ldexp(1.0f, exponent / 2);
-  const float second = std::ldexp(1.0f, exponent - exponent / 2);
-  for (int k = 0; k < count; ++k) x[k] = x[k] * first * second;
+// Scores in [0, 1] to quanta, rounded to nearest, ties to even.
+inline void QuantiseScores(const float* scores, int count, int32_t* quantised) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const auto quanta = hn::Set(d, static_cast<float>(1 << kQuantisationBits));
+  for (int k = 0; k < count; k += hn::MaxLanes(d)) {
+    hn::Store(hn::NearestInt(hn::Mul(hn::Load(d, scores + k), quanta)), di, quantised + k);
+  }
+}
+
+// A starting potential to quanta.
+inline int32_t QuantisePotential(float potential) {
+  return static_cast<int32_t>(std::clamp(potential, -kStartRange, kStartRange) *
+                              static_cast<float>(1 << kQuantisationBits));
 }
 
 // A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
@@ -73,6 +104,7 @@ class BlockSolver {
   void SolveTrivially();
   bool SolveOptimally(SolveStats& stats);
   bool Refine(int round, SolveStats& stats);
+  void SolveAsPublished(SolveStats& stats);  // after SolveOptimally()
 
   void Load(const Tile& tile, int64_t row, int64_t column);
   void MeasureLines();
@@ -101,7 +133,7 @@ class BlockSolver {
   Block<kWidth> block_;
   FinishProblem<kWidth, int32_t> finish_;
   std::unique_ptr<FinishProblem<kWidth, int64_t>> wide_finish_;  // made when first needed: rarely
-  alignas(64) uint8_t kept_[kWidth * kWidth] = {};               // 1: in the mask
+  LineSet<kWidth> kept_[kWidth];                                 // the mask: columns kept, by row
   alignas(64) double row_potential_[kWidth] = {};                // of the normalised scores
   alignas(64) double column_potential_[kWidth] = {};
   Certificate certificate_;
@@ -130,12 +162,7 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
     MeasureLines();
     if (!SolveOptimally(stats)) return false;
     if (problem_.options.method == Method::kTsenor) {
-      // The potentials of the optimum prove how far the published algorithm stays below it.
-      stats.sweeps = problem_.options.tsenor.iterations;
-      stats.augmentations = 0;
-      stats.blocks_short =
-          !SolveTsenor<kWidth>(block_.scores, n_, m_, problem_.options.tsenor, kept_);
-      Certify();
+      SolveAsPublished(stats);
     }
   }
   Store(tile, row, column, potentials, stats);
@@ -145,64 +172,80 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
 // Scores, normalised, in both orders. Scores that a caller should have refused become finite ones.
 template <int kWidth>
 void BlockSolver<kWidth>::Load(const Tile& tile, int64_t row, int64_t column) {
-  float greatest_in_lane[kWidth] = {};
+  const Lanes<float, kWidth> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = hn::MaxLanes(d);
+  V greatest_lanes = hn::Zero(d);
   for (int i = 0; i < m_; ++i) {
     float* scores = block_.scores + i * kWidth;
     LoadScores(problem_, tile, row + i, column, m_, scores);
-    for (int lane = 0; lane < kWidth; ++lane) {
-      scores[lane] = scores[lane] > 0 ? std::min(scores[lane], FLT_MAX) : 0.0f;
-      greatest_in_lane[lane] = std::max(greatest_in_lane[lane], scores[lane]);
+    for (int lane = 0; lane < kWidth; lane += kLanes) {
+      V score = hn::Load(d, scores + lane);
+      score = hn::IfThenElseZero(hn::Gt(score, hn::Zero(d)), hn::Min(score, hn::Set(d, FLT_MAX)));
+      hn::Store(score, d, scores + lane);
+      greatest_lanes = hn::Max(greatest_lanes, score);
     }
   }
-  const float greatest = *std::max_element(greatest_in_lane, greatest_in_lane + kWidth);
+  const float greatest = hn::GetLane(hn::MaxOfLanes(d, greatest_lanes));
   all_zero_ = greatest == 0;
   block_.exponent = kQuantisationBits - QuantisationShift(greatest);
-  for (int i = 0; i < m_; ++i) {
-    float* scores = block_.scores + i * kWidth;
-    ScaleByPowerOfTwo(scores, kWidth, -block_.exponent);
-    for (int j = 0; j < m_; ++j) block_.scores_t[j * kWidth + i] = scores[j];
+  // 2^-exponent in two exact factors: the scale itself may lie outside float32.
+  const V first = hn::Set(d, std::ldexp(1.0f, -block_.exponent / 2));
+  const V second = hn::Set(d, std::ldexp(1.0f, -block_.exponent - -block_.exponent / 2));
+  for (int i = 0; i < m_ * kWidth; i += kLanes) {
+    float* scores = block_.scores + i;
+    hn::Store(hn::Mul(hn::Mul(hn::Load(d, scores), first), second), d, scores);
+  }
+  Transpose<kWidth>(block_.scores, m_, block_.scores_t);
+}
+
+// Every line's mean without its maximum; lanes are the lines.
+template <int kWidth>
+void TrimmedMeans(const float* scores, int m, float* mean) {
+  const Lanes<float, kWidth> d;
+  using V = hn::Vec<decltype(d)>;
+  const V others = hn::Set(d, static_cast<float>(m - 1));
+  for (int lane = 0; lane < kWidth; lane += hn::MaxLanes(d)) {
+    V sum = hn::Zero(d), greatest = hn::Zero(d);
+    for (int k = 0; k < m; ++k) {
+      const V score = hn::Load(d, scores + k * kWidth + lane);
+      sum = hn::Add(sum, score);
+      greatest = hn::Max(greatest, score);
+    }
+    hn::Store(hn::Div(hn::Sub(sum, greatest), others), d, mean + lane);
   }
 }
 
-// Start of the sweeps: every line's mean without its maximum, and how far they spread.
+// Limits lines' means to kOutlierMean times that of the block; returns how far they spread around
+// it.
+inline float LimitMeans(float* means, int m, float block_mean) {
+  float widest = 0;
+  for (int k = 0; k < m; ++k) {
+    means[k] = std::min(means[k], kOutlierMean * block_mean);
+    widest = std::max(widest, std::abs(means[k] - block_mean));
+  }
+  return widest / block_mean;
+}
+
+// Start of the sweeps.
 template <int kWidth>
 void BlockSolver<kWidth>::MeasureLines() {
-  const auto trimmed_means = [this](const float* scores, float* mean) {
-    float sum[kWidth] = {}, greatest[kWidth] = {};
-    for (int k = 0; k < m_; ++k) {
-      for (int lane = 0; lane < kWidth; ++lane) {
-        sum[lane] += scores[k * kWidth + lane];
-        greatest[lane] = std::max(greatest[lane], scores[k * kWidth + lane]);
-      }
-    }
-    for (int lane = 0; lane < kWidth; ++lane) {
-      mean[lane] = (sum[lane] - greatest[lane]) / static_cast<float>(m_ - 1);
-    }
-  };
-  trimmed_means(block_.scores_t, block_.row_potential);
-  trimmed_means(block_.scores, block_.column_potential);
+  TrimmedMeans<kWidth>(block_.scores_t, m_, block_.row_potential);
+  TrimmedMeans<kWidth>(block_.scores, m_, block_.column_potential);
   float mean = 0;
   for (int i = 0; i < m_; ++i) mean += block_.row_potential[i];
   mean /= static_cast<float>(m_);
   block_.mean = std::max(mean, 1e-9f);  // the greatest score is at least 0.5
-
-  const auto spread = [this](float* means) {
-    float widest = 0;
-    for (int k = 0; k < m_; ++k) {
-      means[k] = std::min(means[k], kOutlierMean * block_.mean);
-      widest = std::max(widest, std::abs(means[k] - block_.mean));
-    }
-    return widest / block_.mean;
-  };
-  block_.row_spread = spread(block_.row_potential);
-  block_.column_spread = spread(block_.column_potential);
+  block_.row_spread = LimitMeans(block_.row_potential, m_, block_.mean);
+  block_.column_spread = LimitMeans(block_.column_potential, m_, block_.mean);
 }
 
 // No scores, or no choice: the first n of each line, cyclically, and potentials that prove it.
 template <int kWidth>
 void BlockSolver<kWidth>::SolveTrivially() {
   for (int i = 0; i < m_; ++i) {
-    for (int j = 0; j < m_; ++j) kept_[i * kWidth + j] = (j - i + m_) % m_ < n_;
+    kept_[i] = {};
+    for (int k = 0; k < n_; ++k) kept_[i].insert((i + k) % m_);
     row_potential_[i] = n_ == 0 ? 1.0 : 0.0;  // with n = 0, above every normalised score
     column_potential_[i] = 0;
   }
@@ -230,20 +273,11 @@ bool BlockSolver<kWidth>::SolveOptimally(SolveStats& stats) {
 // The rule of solver/quantise.h, on normalised scores.
 template <int kWidth>
 void BlockSolver<kWidth>::Quantise() {
-  constexpr float kQuanta = 1 << kQuantisationBits;
-  for (int i = 0; i < m_; ++i) {
-    for (int lane = 0; lane < kWidth; ++lane) {
-      const int k = i * kWidth + lane;
-      finish_.weight[k] = RoundToEven(block_.scores[k] * kQuanta);
-      finish_.weight_t[k] = RoundToEven(block_.scores_t[k] * kQuanta);
-    }
-  }
-  const auto quantise = [](float potential) {
-    return static_cast<int32_t>(std::clamp(potential, -kStartRange, kStartRange) * kQuanta);
-  };
+  QuantiseScores(block_.scores, kWidth * kWidth, finish_.weight);
+  QuantiseScores(block_.scores_t, kWidth * kWidth, finish_.weight_t);
   for (int k = 0; k < m_; ++k) {
-    finish_.row_potential[k] = quantise(block_.row_potential[k]);
-    finish_.column_potential[k] = quantise(block_.column_potential[k]);
+    finish_.row_potential[k] = QuantisePotential(block_.row_potential[k]);
+    finish_.column_potential[k] = QuantisePotential(block_.column_potential[k]);
   }
 }
 
@@ -298,27 +332,52 @@ bool BlockSolver<kWidth>::FinishAs(FinishProblem<kWidth, Int>& finish, Int snap_
   const FinishResult result = Finish(finish);
   stats.augmentations += result.augmentations;
   if (!result.optimal) return false;
-  for (int k = 0; k < kWidth * kWidth; ++k) kept_[k] = finish.selected[k] != 0;
   for (int k = 0; k < m_; ++k) {
+    kept_[k] = finish.kept_in_row[k];
     row_potential_[k] += static_cast<double>(finish.row_potential[k]) * unit;
     column_potential_[k] += static_cast<double>(finish.column_potential[k]) * unit;
   }
   return true;
 }
 
-// Value of kept_ and the bound of the potentials (solver/certificate.h), in float64.
+// The potentials of the optimum prove how far the published algorithm stays below it.
+template <int kWidth>
+void BlockSolver<kWidth>::SolveAsPublished(SolveStats& stats) {
+  uint8_t kept[kWidth * kWidth];
+  const TsenorOptions& options = problem_.options.tsenor;
+  stats.blocks_short = !SolveTsenor<kWidth>(block_.scores, n_, m_, options, kept);
+  stats.sweeps = options.iterations;
+  stats.augmentations = 0;
+  for (int i = 0; i < m_; ++i) {
+    kept_[i] = {};
+    for (int j = 0; j < m_; ++j) {
+      if (kept[i * kWidth + j]) kept_[i].insert(j);
+    }
+  }
+  Certify();
+}
+
+// Value of kept_ and the bound of the potentials (solver/certificate.h), in float64: one sum a
+// column, then over the columns, so that the order does not depend on the instruction set.
 template <int kWidth>
 void BlockSolver<kWidth>::Certify() {
-  double value[kWidth] = {}, beyond[kWidth] = {}, score_sum[kWidth] = {};
-  for (int i = 0; i < m_; ++i) {
-    const float* scores = block_.scores + i * kWidth;
-    const uint8_t* kept = kept_ + i * kWidth;
-    for (int lane = 0; lane < kWidth; ++lane) {
-      const double score = scores[lane];
-      value[lane] += kept[lane] ? score : 0.0;
-      score_sum[lane] += score;
-      beyond[lane] += std::max(score - row_potential_[i] - column_potential_[lane], 0.0);
+  const Lanes<double, kWidth> d;
+  const hn::Rebind<float, decltype(d)> as_float;
+  using V = hn::Vec<decltype(d)>;
+  alignas(64) double value[kWidth], beyond[kWidth], score_sum[kWidth];
+  for (int lane = 0; lane < kWidth; lane += hn::MaxLanes(d)) {
+    const V column_potential = hn::Load(d, column_potential_ + lane);
+    V lane_value = hn::Zero(d), lane_beyond = hn::Zero(d), lane_sum = hn::Zero(d);
+    for (int i = 0; i < m_; ++i) {
+      const V score = hn::PromoteTo(d, hn::Load(as_float, block_.scores + i * kWidth + lane));
+      const V residual = hn::Sub(hn::Sub(score, hn::Set(d, row_potential_[i])), column_potential);
+      lane_sum = hn::Add(lane_sum, score);
+      lane_beyond = hn::Add(lane_beyond, hn::Max(residual, hn::Zero(d)));
+      lane_value = hn::Add(lane_value, hn::IfThenElseZero(kept_[i].LanesFrom(d, lane), score));
     }
+    hn::Store(lane_value, d, value + lane);
+    hn::Store(lane_beyond, d, beyond + lane);
+    hn::Store(lane_sum, d, score_sum + lane);
   }
   certificate_ = {};
   for (int j = 0; j < m_; ++j) {
@@ -335,9 +394,9 @@ void BlockSolver<kWidth>::Store(const Tile& tile, int64_t row, int64_t column, d
   const int rows = static_cast<int>(std::min<int64_t>(m_, tile.rows - row));
   const int columns = static_cast<int>(std::min<int64_t>(m_, tile.columns - column));
   for (int i = 0; i < rows; ++i) {
-    const uint8_t* kept = kept_ + i * kWidth;
-    SetMaskBits(tile.mask + (row + i) * tile.mask_row_stride, column, kept, columns);
-    for (int j = 0; j < columns; ++j) stats.kept += kept[j];
+    const LineSet<kWidth> kept = kept_[i] & LineSet<kWidth>::First(columns);
+    SetMaskBits(tile.mask + (row + i) * tile.mask_row_stride, column, kept.words(), columns);
+    stats.kept += kept.count();
   }
   stats.value = std::ldexp(certificate_.value, block_.exponent);
   stats.bound = std::ldexp(certificate_.bound, block_.exponent);

@@ -14,14 +14,15 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "solver/cpu/lanes-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
 // An integer b-matching problem of m x m inside kWidth x kWidth, and the state of its solution.
 //
-// Entry (i, j) of the mask is *selected*: all bits of its lane are set (0 if not), in both orders.
-// With residual r_ij = weight_ij - A_i - B_j the invariant throughout is complementary slackness:
-// selected entries have r >= 0, others r <= 0. Padded lanes hold 0.
+// With the residual r_ij = weight_ij - A_i - B_j the invariant throughout is complementary
+// slackness: kept entries have r >= 0, others r <= 0. Padded entries are never kept.
 template <int kWidth, typename Int>
 struct FinishProblem {
   static constexpr int kArea = kWidth * kWidth;
@@ -32,8 +33,8 @@ struct FinishProblem {
   alignas(64) Int weight_t[kArea];
   alignas(64) Int row_potential[kWidth];     // A
   alignas(64) Int column_potential[kWidth];  // B
-  alignas(64) Int selected[kArea];
-  alignas(64) Int selected_t[kArea];
+  LineSet<kWidth> kept_in_row[kWidth];       // columns
+  LineSet<kWidth> kept_in_column[kWidth];    // rows: the same, transposed
 };
 
 // Greatest magnitude of weights and potentials with which no sum in Finish() can overflow: a
@@ -48,58 +49,59 @@ struct FinishResult {
   int augmentations = 0;
 };
 
-// Share of m by which line sums may miss n in all before the potentials count as spoilt by ties.
-constexpr double kTieShortfall = 0.8;
-
+// How many entries each line misses or has too much.
+//
 // Rows supply what they miss (n - kept), columns what they have too much (kept - n): a path from a
-// line with a positive supply to one with a negative supply, flipping its entries, brings both one
-// nearer to n.
-template <int kWidth, typename Int>
+// source (positive supply) to a sink (negative supply), flipping its entries, brings both nearer to
+// n.
+template <int kWidth>
 struct Supplies {
-  Int row[kWidth];
-  Int column[kWidth];
+  int row[kWidth];
+  int column[kWidth];
+  LineSet<kWidth> source_rows, source_columns, sink_rows, sink_columns;
+
+  // Returns the sum of the positive supplies: the number of paths to go.
+  template <typename Int>
+  int Count(const FinishProblem<kWidth, Int>& problem) {
+    source_rows = source_columns = sink_rows = sink_columns = {};
+    int missing = 0;
+    for (int k = 0; k < problem.m; ++k) {
+      row[k] = problem.n - problem.kept_in_row[k].count();
+      column[k] = problem.kept_in_column[k].count() - problem.n;
+      missing += std::max(row[k], 0) + std::max(column[k], 0);
+      if (row[k] > 0) source_rows.insert(k);
+      if (row[k] < 0) sink_rows.insert(k);
+      if (column[k] > 0) source_columns.insert(k);
+      if (column[k] < 0) sink_columns.insert(k);
+    }
+    return missing;
+  }
 };
 
-// Counts selected entries and returns the sum of the positive supplies.
+// Lines `lines` of one order: those entries k with weight_k - potential - other_k > -slack.
 template <int kWidth, typename Int>
-Int CountSupplies(const FinishProblem<kWidth, Int>& problem, Supplies<kWidth, Int>& supply) {
-  const int m = problem.m;
-  for (int lane = 0; lane < kWidth; ++lane) {
-    supply.row[lane] = problem.n;  // lanes of selected_t are rows; selected is -1
-    supply.column[lane] = -problem.n;
+LineSet<kWidth> PositiveResiduals(const Int* weight, Int potential, const Int* other, Int slack) {
+  const Lanes<Int, kWidth> d;
+  const auto threshold = hn::Set(d, potential - slack);
+  LineSet<kWidth> positive;
+  for (int lane = 0; lane < kWidth; lane += hn::MaxLanes(d)) {
+    const auto residual = hn::Sub(hn::Load(d, weight + lane), hn::Load(d, other + lane));
+    positive.InsertLanes(d, hn::Gt(residual, threshold), lane);
   }
-  for (int k = 0; k < m; ++k) {
-    for (int lane = 0; lane < kWidth; ++lane) {
-      supply.row[lane] += problem.selected_t[k * kWidth + lane];
-      supply.column[lane] -= problem.selected[k * kWidth + lane];
-    }
-  }
-  Int shortfall = 0;
-  for (int k = 0; k < m; ++k) {
-    shortfall += std::max(supply.row[k], Int{0}) + std::max(supply.column[k], Int{0});
-  }
-  return shortfall;
+  return positive;
 }
 
-// selected = residual > -slack, for both orders; padded lanes stay 0.
+// Keeps the entries with a residual > -slack.
 template <int kWidth, typename Int>
-void Select(FinishProblem<kWidth, Int>& problem, Int slack) {
-  const int m = problem.m;
-  std::fill_n(problem.selected, kWidth * kWidth, Int{0});
-  std::fill_n(problem.selected_t, kWidth * kWidth, Int{0});
-  for (int i = 0; i < m; ++i) {
-    const Int threshold = problem.row_potential[i] - slack;
-    for (int j = 0; j < m; ++j) {
-      const Int residual = problem.weight[i * kWidth + j] - problem.column_potential[j];
-      problem.selected[i * kWidth + j] = -Int{residual > threshold};
-    }
-  }
-  for (int j = 0; j < m; ++j) {
-    const Int threshold = problem.column_potential[j] - slack;
-    for (int i = 0; i < m; ++i) {
-      const Int residual = problem.weight_t[j * kWidth + i] - problem.row_potential[i];
-      problem.selected_t[j * kWidth + i] = -Int{residual > threshold};
-    }
+void KeepPositive(FinishProblem<kWidth, Int>& p, Int slack) {
+  const auto existing = LineSet<kWidth>::First(p.m);
+  for (int k = 0; k < p.m; ++k) {
+    p.kept_in_row[k] =
+        existing & PositiveResiduals<kWidth>(p.weight + k * kWidth, p.row_potential[k],
+                                             p.column_potential, slack);
+    p.kept_in_column[k] =
+        existing & PositiveResiduals<kWidth>(p.weight_t + k * kWidth, p.column_potential[k],
+                                             p.row_potential, slack);
   }
 }
 
@@ -116,18 +118,38 @@ void SnapPotentials(FinishProblem<kWidth, Int>& problem, Int unit) {
   for (int j = 0; j < m; ++j) {
     problem.column_potential[j] = (problem.column_potential[j] - origin + half) >> shift << shift;
   }
-  for (int i = 0; i < m; ++i) {
-    const Int potential = problem.row_potential[i] + origin;
-    Int nearest = problem.weight[i * kWidth] - problem.column_potential[0];
-    for (int j = 1; j < m; ++j) {
-      const Int tight = problem.weight[i * kWidth + j] - problem.column_potential[j];
-      if (std::abs(tight - potential) < std::abs(nearest - potential)) nearest = tight;
+  // Lanes are rows: each looks for its nearest tight value.
+  Int nearest[kWidth], least[kWidth];
+  std::fill_n(least, kWidth, 4 * kFinishRange<Int>);
+  for (int j = 0; j < m; ++j) {
+    for (int i = 0; i < kWidth; ++i) {
+      const Int tight = problem.weight_t[j * kWidth + i] - problem.column_potential[j];
+      const Int distance = std::abs(tight - (problem.row_potential[i] + origin));
+      nearest[i] = distance < least[i] ? tight : nearest[i];
+      least[i] = std::min(least[i], distance);
     }
-    problem.row_potential[i] = nearest;
   }
+  std::copy_n(nearest, m, problem.row_potential);
 }
 
-// Finish() with its state.
+// Keeps the entries with a positive residual; then, where the potentials are poor because many
+// scores tie (`snap_unit` > 0), moves them onto a lattice of about that unit on which ties are
+// exact. REQUIRES: weights and potentials within kFinishRange.
+template <int kWidth, typename Int>
+void Threshold(FinishProblem<kWidth, Int>& problem, Int snap_unit) {
+  // Share of m by which line sums may miss n in all before the potentials count as spoilt by ties.
+  constexpr double kTieShortfall = 0.8;
+  KeepPositive(problem, Int{0});
+  if (snap_unit <= 0) return;
+  Supplies<kWidth> supply;
+  if (supply.Count(problem) <= kTieShortfall * problem.m) return;
+  SnapPotentials(problem, snap_unit);
+  // Tight entries go to the larger side, which leaves less to augment.
+  KeepPositive(problem, Int{2 * problem.n > problem.m ? 1 : 0});
+}
+
+// Finish() with its state. A line is a row or a column; the graph has an arc from row to column for
+// every entry that is not kept, and from column to row for every one that is, of length |residual|.
 template <int kWidth, typename Int>
 class Finisher {
  public:
@@ -135,7 +157,7 @@ class Finisher {
 
   FinishResult Run() {
     FinishResult result;
-    Int missing = CountSupplies(p_, supply_);
+    int missing = supply_.Count(p_);
     while (missing > 0) {
       Search();
       if (reach_ >= kInfinity || !MovePotentials()) return result;
@@ -149,240 +171,270 @@ class Finisher {
   }
 
  private:
+  using D = Lanes<Int, kWidth>;
+  using V = hn::Vec<D>;
+  static constexpr int kLanes = hn::MaxLanes(D());
+  static constexpr int kVectors = kWidth / kLanes;
   static constexpr Int kInfinity = 4 * kFinishRange<Int>;
   // A candidate through an entry that may not be used: with a potential added, still >= kInfinity.
   static constexpr Int kBarred = kInfinity + 2 * kFinishRange<Int>;
 
-  // Distances of all lines from those with positive supply, to the farthest sink and not much
-  // further.
+  // One side of the graph.
+  struct Side {
+    alignas(64) Int distance[kWidth];  // from the sources
+    alignas(64) Int level[kWidth];     // the relaxation in which it last fell
+    LineSet<kWidth> changed;           // it fell since the other side was relaxed, and may matter
+    LineSet<kWidth> open;              // may still lie on a path of this phase
+  };
+
+  // Distances of all lines from the sources, to the farthest sink and not much further.
   void Search() {
-    for (int k = 0; k < kWidth; ++k) {
-      row_distance_[k] = k < m_ && supply_.row[k] > 0 ? 0 : kInfinity;
-      column_distance_[k] = k < m_ && supply_.column[k] > 0 ? 0 : kInfinity;
-      row_level_[k] = column_level_[k] = 0;
-      row_changed_[k] = row_distance_[k] == 0;
-      column_changed_[k] = column_distance_[k] == 0;
-    }
+    Begin(rows_, supply_.source_rows);
+    Begin(columns_, supply_.source_columns);
     reach_ = kInfinity;
     level_ = 0;
-    bool rows_changed = true, columns_changed = true;
-    while (rows_changed || columns_changed) {
-      rows_changed = false;
-      columns_changed |= RelaxColumns();
-      reach_ = FarthestSink();
-      if (columns_changed) {
-        columns_changed = false;
-        rows_changed = RelaxRows();
-        reach_ = FarthestSink();
-      }
+    while (!rows_.changed.empty() || !columns_.changed.empty()) {
+      if (!rows_.changed.empty()) RelaxColumns();
+      if (!columns_.changed.empty()) RelaxRows();
     }
   }
 
-  // column_distance_j = B_j + min over changed rows i, (i, j) not selected, of row_distance_i + A_i
-  // - w_ij.
-  bool RelaxColumns() {
-    Int best[kWidth];
-    std::fill_n(best, kWidth, kBarred);
-    bool any = false;
-    for (int i = 0; i < m_; ++i) {
-      if (!row_changed_[i]) continue;
-      row_changed_[i] = false;
-      any = true;
-      const Int base = row_distance_[i] + p_.row_potential[i];
-      const Int* weight = p_.weight + i * kWidth;
-      const Int* selected = p_.selected + i * kWidth;
-      for (int lane = 0; lane < kWidth; ++lane) {
-        const Int candidate = selected[lane] ? kBarred : base - weight[lane];
-        best[lane] = std::min(best[lane], candidate);
-      }
+  static void Begin(Side& side, const LineSet<kWidth>& sources) {
+    const D d;
+    for (int v = 0; v < kWidth; v += kLanes) {
+      const V distance =
+          hn::IfThenElse(sources.LanesFrom(d, v), hn::Zero(d), hn::Set(d, kInfinity));
+      hn::Store(distance, d, side.distance + v);
+      hn::Store(hn::Zero(d), d, side.level + v);
     }
-    if (!any) return false;
-    for (int lane = 0; lane < kWidth; ++lane) best[lane] += p_.column_potential[lane];
-    return Improve(best, column_distance_, column_level_, column_changed_);
+    side.changed = sources;
   }
 
-  // row_distance_i = -A_i + min over changed columns j, (i, j) selected, of column_distance_j - B_j
-  // + w_ij.
-  bool RelaxRows() {
-    Int best[kWidth];
-    std::fill_n(best, kWidth, kBarred);
-    for (int j = 0; j < m_; ++j) {
-      if (!column_changed_[j]) continue;
-      column_changed_[j] = false;
-      const Int base = column_distance_[j] - p_.column_potential[j];
-      const Int* weight = p_.weight_t + j * kWidth;
-      const Int* selected = p_.selected_t + j * kWidth;
-      for (int lane = 0; lane < kWidth; ++lane) {
-        const Int candidate = selected[lane] ? base + weight[lane] : kBarred;
-        best[lane] = std::min(best[lane], candidate);
+  // distance_j = B_j + min over changed rows i, (i, j) not kept, of distance_i + A_i - weight_ij.
+  void RelaxColumns() {
+    const D d;
+    const V barred = hn::Set(d, kBarred);
+    V best[kVectors];
+    for (V& lanes : best) lanes = barred;
+    for (int i = rows_.changed.PopFirst(); i >= 0; i = rows_.changed.PopFirst()) {
+      const V base = hn::Set(d, rows_.distance[i] + p_.row_potential[i]);
+      for (int v = 0; v < kVectors; ++v) {
+        const V candidate = hn::Sub(base, hn::Load(d, p_.weight + i * kWidth + v * kLanes));
+        const auto kept = p_.kept_in_row[i].LanesFrom(d, v * kLanes);
+        best[v] = hn::Min(best[v], hn::IfThenElse(kept, barred, candidate));
       }
     }
-    for (int lane = 0; lane < kWidth; ++lane) best[lane] -= p_.row_potential[lane];
-    return Improve(best, row_distance_, row_level_, row_changed_);
+    for (int v = 0; v < kVectors; ++v) {
+      best[v] = hn::Add(best[v], hn::Load(d, p_.column_potential + v * kLanes));
+    }
+    Improve(best, columns_);
+  }
+
+  // distance_i = -A_i + min over changed columns j, (i, j) kept, of distance_j - B_j + weight_ij.
+  void RelaxRows() {
+    const D d;
+    const V barred = hn::Set(d, kBarred);
+    V best[kVectors];
+    for (V& lanes : best) lanes = barred;
+    for (int j = columns_.changed.PopFirst(); j >= 0; j = columns_.changed.PopFirst()) {
+      const V base = hn::Set(d, columns_.distance[j] - p_.column_potential[j]);
+      for (int v = 0; v < kVectors; ++v) {
+        const V candidate = hn::Add(base, hn::Load(d, p_.weight_t + j * kWidth + v * kLanes));
+        const auto kept = p_.kept_in_column[j].LanesFrom(d, v * kLanes);
+        best[v] = hn::Min(best[v], hn::IfThenElse(kept, candidate, barred));
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      best[v] = hn::Sub(best[v], hn::Load(d, p_.row_potential + v * kLanes));
+    }
+    Improve(best, rows_);
   }
 
   // Takes the distances that got shorter; marks those as changed that can still matter.
-  bool Improve(const Int* candidate, Int* distance, Int* level, bool* changed) {
-    ++level_;
-    for (int lane = 0; lane < kWidth; ++lane) {
-      level[lane] = candidate[lane] < distance[lane] ? level_ : level[lane];
+  void Improve(const V* candidate, Side& side) {
+    const D d;
+    const V level = hn::Set(d, ++level_);
+    LineSet<kWidth> improved;
+    for (int v = 0; v < kVectors; ++v) {
+      Int* const distance_at = side.distance + v * kLanes;
+      Int* const level_at = side.level + v * kLanes;
+      const V distance = hn::Load(d, distance_at);
+      const auto shorter = hn::Lt(candidate[v], distance);
+      hn::Store(hn::IfThenElse(shorter, level, hn::Load(d, level_at)), d, level_at);
+      hn::Store(hn::Min(candidate[v], distance), d, distance_at);
+      improved.InsertLanes(d, hn::And(shorter, hn::Lt(candidate[v], hn::Set(d, reach_))),
+                           v * kLanes);
     }
-    bool any = false;
-    for (int lane = 0; lane < m_; ++lane) {
-      const bool improved = candidate[lane] < distance[lane] && candidate[lane] < reach_;
-      changed[lane] |= improved;
-      any |= improved;
-    }
-    for (int lane = 0; lane < kWidth; ++lane) {
-      distance[lane] = std::min(distance[lane], candidate[lane]);
-    }
-    return any;
+    side.changed |= improved & LineSet<kWidth>::First(m_);
+    reach_ = FarthestSink();
   }
 
   Int FarthestSink() const {
-    Int farthest = 0;
-    for (int k = 0; k < m_; ++k) {
-      if (supply_.row[k] < 0) farthest = std::max(farthest, row_distance_[k]);
-      if (supply_.column[k] < 0) farthest = std::max(farthest, column_distance_[k]);
+    const D d;
+    V farthest = hn::Zero(d);
+    for (int v = 0; v < kWidth; v += kLanes) {
+      const V row = hn::Load(d, rows_.distance + v), column = hn::Load(d, columns_.distance + v);
+      farthest = hn::Max(farthest, hn::IfThenElseZero(supply_.sink_rows.LanesFrom(d, v), row));
+      farthest =
+          hn::Max(farthest, hn::IfThenElseZero(supply_.sink_columns.LanesFrom(d, v), column));
     }
-    return farthest;
+    return hn::GetLane(hn::MaxOfLanes(d, farthest));
   }
 
   // Moves the potentials by the distances, so that shortest paths become tight. False if one leaves
   // the range.
   bool MovePotentials() {
-    Int greatest = 0;
-    for (int k = 0; k < m_; ++k) {
-      p_.row_potential[k] += std::min(row_distance_[k], reach_) - reach_;
-      p_.column_potential[k] += reach_ - std::min(column_distance_[k], reach_);
+    const D d;
+    const V reach = hn::Set(d, reach_);
+    V greatest = hn::Zero(d);
+    for (int v = 0; v < kWidth; v += kLanes) {
+      const auto existing = LineSet<kWidth>::First(m_).LanesFrom(d, v);
+      const V row_move = hn::Sub(hn::Min(hn::Load(d, rows_.distance + v), reach), reach);
+      const V column_move = hn::Sub(reach, hn::Min(hn::Load(d, columns_.distance + v), reach));
+      const V row =
+          hn::Add(hn::Load(d, p_.row_potential + v), hn::IfThenElseZero(existing, row_move));
+      const V column =
+          hn::Add(hn::Load(d, p_.column_potential + v), hn::IfThenElseZero(existing, column_move));
+      hn::Store(row, d, p_.row_potential + v);
+      hn::Store(column, d, p_.column_potential + v);
       greatest =
-          std::max({greatest, std::abs(p_.row_potential[k]), std::abs(p_.column_potential[k])});
+          hn::Max(greatest, hn::Max(hn::Max(row, hn::Neg(row)), hn::Max(column, hn::Neg(column))));
     }
-    return greatest <= kFinishRange<Int>;
+    return hn::GetLane(hn::MaxOfLanes(d, greatest)) <= kFinishRange<Int>;
   }
 
   // Augments disjoint tight paths to every sink within reach; returns their number.
   int Augment() {
-    for (int k = 0; k < m_; ++k) {
-      row_open_[k] = row_distance_[k] <= reach_;
-      column_open_[k] = column_distance_[k] <= reach_;
-    }
+    rows_.open = WithinReach(rows_);
+    columns_.open = WithinReach(columns_);
     int paths = 0;
-    for (int j = 0; j < m_; ++j) {
+    for (LineSet<kWidth> sinks = supply_.sink_columns; !sinks.empty();) {
+      const int j = sinks.PopFirst();
       while (supply_.column[j] < 0 && AugmentTo(j, /*sink_is_row=*/false)) ++paths;
     }
-    for (int i = 0; i < m_; ++i) {
+    for (LineSet<kWidth> sinks = supply_.sink_rows; !sinks.empty();) {
+      const int i = sinks.PopFirst();
       while (supply_.row[i] < 0 && AugmentTo(i, /*sink_is_row=*/true)) ++paths;
     }
     return paths;
   }
 
-  // Depth-first search backward from a sink to a line with positive supply over tight arcs from
-  // strictly lower levels: those form no cycles, and a line from which no source was found stays
-  // closed for this phase.
+  LineSet<kWidth> WithinReach(const Side& side) const {
+    const D d;
+    LineSet<kWidth> within;
+    for (int v = 0; v < kWidth; v += kLanes) {
+      const V distance = hn::Load(d, side.distance + v);
+      within.InsertLanes(d, hn::Not(hn::Gt(distance, hn::Set(d, reach_))), v);
+    }
+    return within & LineSet<kWidth>::First(m_);
+  }
+
+  // Depth-first search backward from a sink to a source over tight arcs from strictly lower levels:
+  // those form no cycles, and a line from which no source was found stays closed for this phase.
   bool AugmentTo(int sink, bool sink_is_row) {
     int depth = 0;
-    path_[0] = {sink, 0};
+    path_[0] = {sink, sink_is_row ? TightColumnsInto(sink) : TightRowsInto(sink)};
     while (true) {
       const bool at_row = sink_is_row != (depth % 2 == 1);
-      Step& step = path_[depth];
-      const int before = at_row ? NextColumnInto(step) : NextRowInto(step);
-      if (before < 0) {
-        if (depth == 0) return false;
-        --depth;
-        continue;
-      }
-      path_[++depth] = {before, 0};
-      Int& supply = at_row ? supply_.column[before] : supply_.row[before];
-      if (supply > 0) {
-        --supply;
-        ++(sink_is_row ? supply_.row[sink] : supply_.column[sink]);
+      Side& other = at_row ? columns_ : rows_;
+      LineSet<kWidth>& before = path_[depth].before;
+      before = before & other.open;
+      const LineSet<kWidth> sources =
+          before & (at_row ? supply_.source_columns : supply_.source_rows);
+      if (!sources.empty()) {
+        path_[++depth].line = LineSet<kWidth>(sources).PopFirst();
+        TakeSupply(sink, sink_is_row, path_[depth].line, /*source_is_row=*/!at_row);
         FlipPath(depth, /*source_is_row=*/!at_row);
         return true;
       }
-      (at_row ? column_open_ : row_open_)[before] = false;
-    }
-  }
-
-  struct Step {
-    int line;
-    int next;  // the first line on the other side that was not yet tried
-  };
-
-  int NextRowInto(Step& step) const {
-    const int j = step.line;
-    const Int* weight = p_.weight_t + j * kWidth;
-    const Int* selected = p_.selected_t + j * kWidth;
-    while (step.next < m_) {
-      const int i = step.next++;
-      if (weight[i] - p_.column_potential[j] == p_.row_potential[i] && !selected[i] &&
-          row_open_[i] && row_level_[i] < column_level_[j]) {
-        return i;
+      const int line = before.PopFirst();
+      if (line >= 0) {
+        other.open.erase(line);
+        path_[++depth] = {line, at_row ? TightRowsInto(line) : TightColumnsInto(line)};
+      } else if (depth-- == 0) {
+        return false;
       }
     }
-    return -1;
   }
 
-  int NextColumnInto(Step& step) const {
-    const int i = step.line;
-    const Int* weight = p_.weight + i * kWidth;
-    const Int* selected = p_.selected + i * kWidth;
-    while (step.next < m_) {
-      const int j = step.next++;
-      if (weight[j] - p_.row_potential[i] == p_.column_potential[j] && selected[j] &&
-          column_open_[j] && column_level_[j] < row_level_[i]) {
-        return j;
-      }
+  // Rows i, (i, j) not kept, with a residual of 0 and a lower level.
+  LineSet<kWidth> TightRowsInto(int j) const {
+    return TightLines(p_.weight_t + j * kWidth, p_.column_potential[j], columns_.level[j],
+                      p_.row_potential, rows_.level) &
+           ~p_.kept_in_column[j];
+  }
+
+  // Columns j, (i, j) kept, with a residual of 0 and a lower level.
+  LineSet<kWidth> TightColumnsInto(int i) const {
+    return TightLines(p_.weight + i * kWidth, p_.row_potential[i], rows_.level[i],
+                      p_.column_potential, columns_.level) &
+           p_.kept_in_row[i];
+  }
+
+  LineSet<kWidth> TightLines(const Int* weight, Int potential, Int level,
+                             const Int* other_potential, const Int* other_level) const {
+    const D d;
+    const V own_potential = hn::Set(d, potential), own_level = hn::Set(d, level);
+    LineSet<kWidth> tight;
+    for (int v = 0; v < kWidth; v += kLanes) {
+      const V rest = hn::Sub(hn::Load(d, weight + v), own_potential);
+      const auto zero = hn::Eq(rest, hn::Load(d, other_potential + v));
+      tight.InsertLanes(d, hn::And(zero, hn::Lt(hn::Load(d, other_level + v), own_level)), v);
     }
-    return -1;
+    return tight;
   }
 
-  // Selects the entries on the way from rows to columns, drops those on the way back; reopens inner
+  void TakeSupply(int sink, bool sink_is_row, int source, bool source_is_row) {
+    if (source_is_row) {
+      if (--supply_.row[source] == 0) supply_.source_rows.erase(source);
+    } else {
+      if (--supply_.column[source] == 0) supply_.source_columns.erase(source);
+    }
+    if (sink_is_row) {
+      if (++supply_.row[sink] == 0) supply_.sink_rows.erase(sink);
+    } else {
+      if (++supply_.column[sink] == 0) supply_.sink_columns.erase(sink);
+    }
+  }
+
+  // Keeps the entries on the way from rows to columns, drops those on the way back; reopens inner
   // lines.
   void FlipPath(int depth, bool source_is_row) {
     bool from_row = source_is_row;
     for (int k = depth; k > 0; --k, from_row = !from_row) {
       const int from = path_[k].line, to = path_[k - 1].line;
-      const int i = from_row ? from : to, j = from_row ? to : from;
-      p_.selected[i * kWidth + j] = p_.selected_t[j * kWidth + i] = from_row ? Int{-1} : Int{0};
-      if (k > 1) (from_row ? column_open_ : row_open_)[to] = true;
+      if (from_row) {
+        p_.kept_in_row[from].insert(to);
+        p_.kept_in_column[to].insert(from);
+      } else {
+        p_.kept_in_row[to].erase(from);
+        p_.kept_in_column[from].erase(to);
+      }
+      if (k > 1) (from_row ? columns_ : rows_).open.insert(to);
     }
   }
 
+  // A line on the path that is being searched, and the lines before it that are not yet tried.
+  struct Step {
+    int line;
+    LineSet<kWidth> before;
+  };
+
   FinishProblem<kWidth, Int>& p_;
   const int m_;
-  Supplies<kWidth, Int> supply_;
+  Supplies<kWidth> supply_;
   Int reach_ = 0;  // distance of the farthest sink
-  Int level_ =
-      0;  // relaxations so far in this phase; a line's level is when its distance last fell
-  Int row_distance_[kWidth], column_distance_[kWidth];
-  Int row_level_[kWidth], column_level_[kWidth];
-  bool row_changed_[kWidth], column_changed_[kWidth];
-  bool row_open_[kWidth], column_open_[kWidth];
+  Int level_ = 0;  // relaxations so far in this phase
+  Side rows_, columns_;
   Step path_[2 * kWidth];
 };
-
-// Selects the entries with a positive residual; then, where the potentials are poor because many
-// scores tie (`snap_unit` > 0), moves the potentials onto a lattice of about that unit on which
-// ties are exact. REQUIRES: weights and potentials within kFinishRange.
-template <int kWidth, typename Int>
-void Threshold(FinishProblem<kWidth, Int>& problem, Int snap_unit) {
-  Select(problem, Int{0});
-  if (snap_unit <= 0) return;
-  Supplies<kWidth, Int> supply;
-  if (CountSupplies(problem, supply) <= kTieShortfall * problem.m) return;
-  SnapPotentials(problem, snap_unit);
-  // Tight entries go to the larger side, which leaves less to augment.
-  Select(problem, Int{2 * problem.n > problem.m ? 1 : 0});
-}
 
 // Makes every line keep exactly n entries, by successive phases of shortest augmenting paths,
 // keeping complementary slackness: what comes out is optimal, and its potentials prove it.
 //
 // A phase: dense Bellman-Ford passes over residuals (never stored) give the distance of every line
-// from the lines that miss something to give; potentials move by it; a depth-first search backward
-// from the sinks over tight arcs then augments many disjoint paths. A phase costs a few passes of
-// m^2 operations.
+// from the sources; potentials move by it; a depth-first search backward from the sinks over tight
+// arcs then augments many disjoint paths. A phase costs a few passes of m^2 operations.
 template <int kWidth, typename Int>
 FinishResult Finish(FinishProblem<kWidth, Int>& problem) {
   return Finisher<kWidth, Int>(problem).Run();

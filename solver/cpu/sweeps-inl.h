@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "solver/cpu/block.h"
+#include "solver/cpu/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
@@ -97,35 +98,58 @@ void BuildKernel(float* kernel, const float* scores, const float* other, const f
   }
 }
 
+// 1 / x for normal x > 0, within 1e-3, from exact operations alone: the machines' own
+// approximations differ from one instruction set to the next. The integer difference negates
+// exponent and mantissa (error up to 12 %); the cubic correction leaves its third power.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V RoughReciprocal(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  const V guess = hn::BitCast(d, hn::Sub(hn::Set(di, 0x7ef311c7), hn::BitCast(di, x)));
+  const V error = hn::Sub(hn::Set(d, 1.0f), hn::Mul(x, guess));
+  return hn::Mul(guess,
+                 hn::Add(hn::Set(d, 1.0f), hn::Mul(error, hn::Add(hn::Set(d, 1.0f), error))));
+}
+
 // One over-relaxed Newton step in the logarithm of every line's scale, towards m - n for the sum of
 // 1 - S = 1 / (1 + K scale other), whose derivative is the sum of -S (1 - S).
 template <int kWidth>
-void ProjectLines(const float* kernel, const float* other, float* scale, int m, int n,
-                  float relaxation) {
-  constexpr int kLanes = std::min(kWidth, 16);  // few enough for sums to stay in registers
-  constexpr float kLeastSlope = 2e-3f;          // a flat line takes the longest step
-  constexpr float kLongestStep = 0.3125f;       // a factor of 1.3125^8 = 8.8
-  for (int first = 0; first < kWidth; first += kLanes) {
-    float inverse[kLanes], sum[kLanes] = {}, squares[kLanes] = {};
-    for (int lane = 0; lane < kLanes; ++lane) inverse[lane] = 1.0f / scale[first + lane];
+void ProjectLines(const float* HWY_RESTRICT kernel, const float* HWY_RESTRICT other,
+                  float* HWY_RESTRICT scale, int m, int n, float relaxation) {
+  const Lanes<float, kWidth> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = hn::MaxLanes(d);
+  constexpr int kVectors =
+      std::min(kWidth / kLanes, 4);            // few enough for sums to stay in registers
+  const V least_slope = hn::Set(d, 2e-3f);     // a flat line takes the longest step
+  const V longest_step = hn::Set(d, 0.3125f);  // a factor of 1.3125^8 = 8.8
+  const V one = hn::Set(d, 1.0f);
+  for (int first = 0; first < kWidth; first += kVectors * kLanes) {
+    V inverse[kVectors], sum[kVectors], squares[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      inverse[v] = hn::Div(one, hn::Load(d, scale + first + v * kLanes));
+      sum[v] = squares[v] = hn::Zero(d);
+    }
     for (int k = 0; k < m; ++k) {
-      const float* row = kernel + k * kWidth + first;
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const float q = 1.0f / (row[lane] * other[k] + inverse[lane]);
-        sum[lane] += q;
-        squares[lane] += q * q;
+      const V other_k = hn::Set(d, other[k]);
+      for (int v = 0; v < kVectors; ++v) {
+        const V entry = hn::Load(d, kernel + k * kWidth + first + v * kLanes);
+        const V q = RoughReciprocal(d, hn::Add(hn::Mul(entry, other_k), inverse[v]));
+        sum[v] = hn::Add(sum[v], q);
+        squares[v] = hn::Add(squares[v], hn::Mul(q, q));
       }
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float rest = sum[lane] * inverse[lane];
-      const float slope = rest - squares[lane] * inverse[lane] * inverse[lane];
-      float step = (rest - static_cast<float>(m - n)) * relaxation / std::max(slope, kLeastSlope);
-      step = std::clamp(step * 0.125f, -kLongestStep, kLongestStep);
-      float factor = 1.0f + step;  // exp(8 step), near enough
-      factor *= factor;
-      factor *= factor;
-      factor *= factor;
-      scale[first + lane] *= factor;
+    for (int v = 0; v < kVectors; ++v) {
+      const V rest = hn::Mul(sum[v], inverse[v]);
+      const V slope = hn::Sub(rest, hn::Mul(hn::Mul(squares[v], inverse[v]), inverse[v]));
+      const V excess = hn::Sub(rest, hn::Set(d, static_cast<float>(m - n)));
+      const V newton =
+          hn::Div(hn::Mul(excess, hn::Set(d, relaxation * 0.125f)), hn::Max(slope, least_slope));
+      V factor = hn::Add(one, hn::Clamp(newton, hn::Neg(longest_step), longest_step));
+      factor = hn::Mul(factor, factor);  // (1 + x)^8: exp(8 x), near enough
+      factor = hn::Mul(factor, factor);
+      factor = hn::Mul(factor, factor);
+      float* at = scale + first + v * kLanes;
+      hn::Store(hn::Mul(hn::Load(d, at), factor), d, at);
     }
   }
 }

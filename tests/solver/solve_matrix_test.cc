@@ -91,5 +91,23 @@ TEST(MaskBitsTest, BitsAreSetFromAnyPositionAndOthersLeft) {
   }
 }
 
+TEST(MaskBitsTest, PackedEntriesSetTheSameBits) {
+  for (int first = 0; first < 20; ++first) {
+    for (int count = 1; count <= 128; ++count) {
+      std::vector<uint8_t> kept;
+      uint64_t packed[2] = {};
+      for (int k = 0; k < count; ++k) {
+        kept.push_back((k * k + first) % 3 == 0);
+        packed[k / 64] |= uint64_t{kept[k]} << (k % 64);
+      }
+      std::vector<uint8_t> expected((first + count + 7) / 8, 0);
+      std::vector<uint8_t> row = expected;
+      SetMaskBits(expected.data(), first, kept.data(), count);
+      SetMaskBits(row.data(), first, packed, count);
+      ASSERT_EQ(row, expected) << first << ", " << count;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tsenor
