@@ -1,5 +1,6 @@
 // `tsenor`: the command line. Composes the commands; each lives in its own file.
 #include <csignal>
+#include <cstdlib>
 
 #include "client/cli/command.h"
 
@@ -11,8 +12,12 @@ int main(int argc, char** argv) {
 
   CLI::App app("Proven-optimal transposable N:M masks for model weights.", "tsenor");
   app.set_version_flag("--version", std::string("tsenor ") + TSENOR_VERSION);
-  app.set_config("--config", "", "Read options from this TOML or INI file, one section per command")
-      ->envname("TSENOR_CONFIG");
+  // CLI11 reads no variable for this one option. A file that is named must be there.
+  const char* config = std::getenv("TSENOR_CONFIG");
+  app.set_config("--config", config == nullptr ? "" : config,
+                 "Read options from this TOML or INI file, one section per command "
+                 "(Env:TSENOR_CONFIG)",
+                 /*config_required=*/config != nullptr);
   app.footer(
       "Every option of a command can also be given as TSENOR_<OPTION>, as in TSENOR_SERVER.\n"
       "Exit codes: 0 ok, 1 failure, 2 usage, 3 no server, 4 infeasible mask, 130 interrupted.");

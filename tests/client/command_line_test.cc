@@ -140,6 +140,26 @@ TEST_F(CommandLine, OptionsComeFromTheEnvironmentAndAConfigurationFile) {
   EXPECT_EQ(file->header().metadata.at("encoding"), "dense");
 }
 
+TEST_F(CommandLine, AFileWinsOverTheEnvironmentAndTheCommandLineOverBoth) {
+  const FakeServer server;
+  const std::string file = directory_ / "tsenor.toml";
+  WriteWholeFile(file, "[mask]\npattern = \"3:4\"\n");
+  const auto pattern_of = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"mask", weights_,   "--out",
+                                          out_,   "--server", server.address()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramOutcome outcome =
+        Run(arguments, {.environment = {"TSENOR_CONFIG=" + file, "TSENOR_PATTERN=1:4"}});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return client::SafetensorsFile::Open(out_)->header().metadata.at("pattern");
+  };
+  EXPECT_EQ(pattern_of({}), "3:4");
+  EXPECT_EQ(pattern_of({"--pattern", "2:4"}), "2:4");
+  const ProgramOutcome absent = Run({"info"}, {.environment = {"TSENOR_CONFIG=absent.toml"}});
+  EXPECT_EQ(absent.exit_code, 2);
+  EXPECT_THAT(absent.err, HasSubstr("absent.toml"));
+}
+
 TEST_F(CommandLine, BadInputIsNamedAndLeavesNothing) {
   const FakeServer server;
   const auto expect = [&](const std::string& input, const std::string& message) {
