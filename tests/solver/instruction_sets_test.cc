@@ -1,0 +1,81 @@
+// The CPU backend computes the same bits on every instruction set that this machine has.
+
+#include <gtest/gtest.h>
+#include <hwy/highway.h>
+
+#include <string>
+#include <vector>
+
+#include "solver/problem.h"
+#include "tests/solver/backends.h"
+#include "tests/support/generators.h"
+#include "tests/support/solved_matrix.h"
+
+namespace tsenor {
+namespace {
+
+// Restricts the run-time choice to one instruction set; lifts the restriction when destroyed.
+class ForcedTarget {
+ public:
+  explicit ForcedTarget(int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().DeInit();  // chosen anew at the next call
+  }
+  ~ForcedTarget() {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+  }
+};
+
+// The sets that the backend is compiled for and the machine has.
+std::vector<int64_t> Targets() {
+  std::vector<int64_t> targets;
+  for (const int64_t target : {HWY_SCALAR, HWY_SSE4, HWY_AVX2, HWY_AVX3}) {
+    if (target == HWY_SCALAR || (hwy::SupportedTargets() & target) != 0) targets.push_back(target);
+  }
+  return targets;
+}
+
+class InstructionSetTest : public testing::TestWithParam<Pattern> {};
+
+TEST_P(InstructionSetTest, AnswersTheSameBits) {
+  const Pattern pattern = GetParam();
+  const std::vector<int64_t> targets = Targets();
+  ASSERT_GE(targets.size(), 2) << "this machine has no vectors to compare with";
+  for (const WeightKind kind : kAllWeightKinds) {
+    const int64_t count = 6;
+    const std::vector<float> weights = GenerateBlocks(kind, pattern.m, count, 11);
+    for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+      Problem problem;
+      problem.pattern = pattern;
+      problem.options.method = method;
+      problem.options.tsenor.iterations = 20;  // enough to differ, if anything did
+      std::vector<SolvedMatrix> answers;
+      for (const int64_t target : targets) {
+        const ForcedTarget forced(target);
+        answers.push_back(SolveWholeMatrix(*MakeCpuSolverWithThreads(1), problem, weights.data(),
+                                           pattern.m, pattern.m * count));
+      }
+      for (size_t k = 1; k < answers.size(); ++k) {
+        const std::string what = Name(kind) + ", " + hwy::TargetName(targets[k]);
+        EXPECT_EQ(answers[k].mask, answers[0].mask) << what;
+        EXPECT_EQ(answers[k].potentials, answers[0].potentials) << what;
+        EXPECT_EQ(answers[k].Total().value, answers[0].Total().value) << what;
+        EXPECT_EQ(answers[k].Total().bound, answers[0].Total().bound) << what;
+        EXPECT_EQ(answers[k].Total().augmentations, answers[0].Total().augmentations) << what;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Patterns, InstructionSetTest,
+                         testing::Values(Pattern{2, 4}, Pattern{3, 7}, Pattern{4, 8},
+                                         Pattern{8, 16}, Pattern{10, 20}, Pattern{16, 32},
+                                         Pattern{1, 32}, Pattern{40, 64}, Pattern{64, 128}),
+                         [](const auto& test) {
+                           return std::to_string(test.param.n) + "of" +
+                                  std::to_string(test.param.m);
+                         });
+
+}  // namespace
+}  // namespace tsenor
