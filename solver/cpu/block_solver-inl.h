@@ -85,7 +85,7 @@ inline int32_t QuantisePotential(float potential) {
 // A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
 //
 // Holds everything that a block needs while it is solved, kept between blocks, so that none
-// allocates. Large (kWidth = 128: 900 KB): lives on the heap.
+// allocates. Large (kWidth = 128: 400 KB): lives on the heap.
 //
 // Not thread-safe: one per thread.
 template <int kWidth>
