@@ -94,6 +94,8 @@ void Dispatcher::Work(Solver& solver) {
         break;
       case BatchDecision::kLaunch: {
         auto pieces = queue_.Take(decision.queue, decision.max_elements);
+        // This worker may have been the one that knew when the rest falls due.
+        if (queue_.pieces() > 0) changed_.notify_one();
         --idle_workers_;
         lock.unlock();
         SolveBatch(solver, std::move(pieces));

@@ -181,7 +181,11 @@ void Session::RequestPiece() {
   ++live_pieces_;
   const int64_t rows = RowsInPiece(requested_rows_);
   requested_rows_ += rows;
-  services_.budget.Acquire(PieceCost(rows), [self = shared_from_this()](MemoryBudget::Grant grant) {
+  // Not owned by its wait: a session that has ended holds memory until it is gone, and must not
+  // hold it until others make room for a piece that nobody wants.
+  services_.budget.Acquire(PieceCost(rows), [weak = weak_from_this()](MemoryBudget::Grant grant) {
+    const std::shared_ptr<Session> self = weak.lock();
+    if (self == nullptr) return;
     self->Post([session = self.get(), grant = std::move(grant)]() mutable {
       session->StartPiece(std::move(grant));
     });

@@ -86,7 +86,7 @@ struct SessionServices {
 // piece never needs a second one to be finished, sessions that wait for memory cannot lock each
 // other out.
 //
-// Owned by shared_ptr: by its peer, by its queued pieces, by its wait for memory. Events run on a
+// Owned by shared_ptr: by its peer and by its queued pieces. Events run on a
 // Strand, one at a time, and members without a lock are touched by events alone. Thread-safe.
 class Session final : public PieceOwner, public std::enable_shared_from_this<Session> {
  public:

@@ -158,6 +158,25 @@ TEST_F(SessionTest, ReadsOnlyWhenThereIsMemory) {
   EXPECT_EQ(peer_.reads, 2);
 }
 
+TEST_F(SessionTest, AStreamThatEndsWhileItWaitsForMemoryFreesWhatItHolds) {
+  limits_.memory_budget_bytes = 160 * 1024;
+  Start(MakeSpec(64, 64));
+  std::optional<MemoryBudget::Grant> other;
+  budget_->Acquire(limits_.memory_budget_bytes - budget_->used(),
+                   [&](MemoryBudget::Grant grant) { other = std::move(grant); });
+  ASSERT_TRUE(other.has_value());
+  // The first piece is complete, there is no memory for the next, and the first mask is never read.
+  Send(0, Weights(12, 64));
+  ASSERT_EQ(scheduler_.queue.size(), 1u);
+  scheduler_.Solve();
+  ASSERT_TRUE(peer_.writing);
+  const int64_t others = other->bytes();
+  EXPECT_GT(budget_->used(), others);
+  session_->OnCancel(absl::CancelledError("gone"));
+  session_.reset();
+  EXPECT_EQ(budget_->used(), others);
+}
+
 TEST_F(SessionTest, CancellationDropsQueuedWorkAndFreesItsMemory) {
   Start(MakeSpec(64, 64));
   Send(0, Weights(32, 64));
