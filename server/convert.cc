@@ -15,12 +15,12 @@ absl::Status UnknownEnum(const char* field, int value, const char* known) {
       absl::StrCat(field, " is ", value, "; it must be one of ", known));
 }
 
-// An integer that is checked against its range later, but must fit into an int for that.
-absl::StatusOr<int> ToInt(const char* field, uint32_t value) {
-  constexpr uint32_t kMax = std::numeric_limits<int>::max();
-  if (value <= kMax) return static_cast<int>(value);
+// An integer of [least, greatest]. Only what does not even fit into an int is refused here, with
+// that range; ValidateProblem() checks the rest.
+absl::StatusOr<int> ToInt(const char* field, uint32_t value, int least, int greatest) {
+  if (value <= uint32_t{std::numeric_limits<int>::max()}) return static_cast<int>(value);
   return absl::InvalidArgumentError(
-      absl::StrCat(field, " is ", value, "; it must be at most ", kMax));
+      absl::StrCat(field, " is ", value, "; it must be in [", least, ", ", greatest, "]"));
 }
 
 absl::Status ConvertShape(const v1::TensorHeader& header, TensorSpec& spec) {
@@ -106,9 +106,9 @@ absl::Status ConvertPattern(const v1::TensorHeader& header, TensorSpec& spec) {
   if (!header.has_pattern()) {
     return absl::InvalidArgumentError("pattern is not set; it must be");
   }
-  const absl::StatusOr<int> n = ToInt("pattern.n", header.pattern().n());
+  const absl::StatusOr<int> n = ToInt("pattern.n", header.pattern().n(), 1, kMaxM);
   if (!n.ok()) return n.status();
-  const absl::StatusOr<int> m = ToInt("pattern.m", header.pattern().m());
+  const absl::StatusOr<int> m = ToInt("pattern.m", header.pattern().m(), 1, kMaxM);
   if (!m.ok()) return m.status();
   spec.problem.pattern = {*n, *m};
   return absl::OkStatus();
@@ -128,12 +128,13 @@ absl::Status ConvertOptions(const v1::TensorHeader& header, SolveOptions& option
   const v1::TsenorOptions& tsenor = header.tsenor();
   if (tsenor.has_tau()) options.tsenor.tau = tsenor.tau();
   if (tsenor.has_iterations()) {
-    const absl::StatusOr<int> iterations = ToInt("tsenor.iterations", tsenor.iterations());
+    const absl::StatusOr<int> iterations =
+        ToInt("tsenor.iterations", tsenor.iterations(), 1, kMaxIterations);
     if (!iterations.ok()) return iterations.status();
     options.tsenor.iterations = *iterations;
   }
   if (tsenor.has_swaps()) {
-    const absl::StatusOr<int> swaps = ToInt("tsenor.swaps", tsenor.swaps());
+    const absl::StatusOr<int> swaps = ToInt("tsenor.swaps", tsenor.swaps(), 0, kMaxSwaps);
     if (!swaps.ok()) return swaps.status();
     options.tsenor.swaps = *swaps;
   }

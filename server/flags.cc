@@ -37,7 +37,13 @@ void AddSeconds(CLI::App& app, const std::string& flag, Duration& value, const s
            value = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
          },
          help)
-      ->check(CLI::Range(0.0, kYear))
+      ->check([](const std::string& text) {
+        double seconds = 0;
+        // NaN is in no range.
+        const bool good =
+            CLI::detail::lexical_cast(text, seconds) && seconds >= 0 && seconds <= kYear;
+        return good ? std::string() : text + " is not in [0, 31536000], the seconds of a year";
+      })
       ->envname(EnvironmentName(flag))
       ->default_str(CLI::detail::to_string(Seconds(value)))
       ->type_name("SECONDS");
@@ -79,6 +85,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std
   CLI::App app("Serves transposable N:M masks: tsenor.v1.MaskService over gRPC.", "tsenor-server");
   app.set_version_flag("--version", "tsenor-server " TSENOR_VERSION);
   app.set_config("--config", "", "TOML file of flags, without their dashes");
+  app.allow_config_extras(CLI::config_extras_mode::error);  // a misspelt flag must not be ignored
   AddFlags(app, flags);
   try {
     app.parse(argc, argv);

@@ -61,6 +61,12 @@ std::string BytesWith(size_t index, float value) {
   return ToBytes(weights);
 }
 
+// Column norms, one of them bad.
+void SetNorms(v1::TensorHeader& header, float bad) {
+  header.mutable_scores()->set_kind(v1::SCORE_KIND_MAGNITUDE_TIMES_COLUMN_NORM);
+  for (int k = 0; k < 8; ++k) header.mutable_scores()->add_column_norms(k == 3 ? bad : 1.0f);
+}
+
 std::vector<BadStream> BadHeaders() {
   using Header = v1::TensorHeader;
   return {
@@ -71,7 +77,15 @@ std::vector<BadStream> BadHeaders() {
       BadHeader("MAbove128", [](Header& h) { h.mutable_pattern()->set_m(129); },
                 {"pattern.m", "129", "[1, 128]"}),
       BadHeader("MBeyondInt", [](Header& h) { h.mutable_pattern()->set_m(4000000000u); },
-                {"pattern.m", "4000000000", "2147483647"}),
+                {"pattern.m", "4000000000", "[1, 128]"}),
+      BadHeader("NBeyondInt", [](Header& h) { h.mutable_pattern()->set_n(4294967295u); },
+                {"pattern.n", "4294967295", "[1, 128]"}),
+      BadHeader("LongName", [](Header& h) { h.set_name(std::string(1025, 'x')); },
+                {"name", "1025 bytes", "1024"}),
+      BadHeader("NaNGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(NAN); },
+                {"optimal.gap_tolerance", "nan", "(0, 1]"}),
+      BadHeader("ZeroGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(0); },
+                {"optimal.gap_tolerance", "0", "(0, 1]"}),
       BadHeader("NoPattern", [](Header& h) { h.clear_pattern(); }, {"pattern", "not set"}),
       BadHeader("NotDivisible", [](Header& h) { h.set_shape(1, 9); }, {"shape[1]", "9", "2"}),
       BadHeader("OneLength", [](Header& h) { h.mutable_shape()->RemoveLast(); },
@@ -105,6 +119,27 @@ std::vector<BadStream> BadHeaders() {
                   h.mutable_tsenor()->set_iterations(10001);
                 },
                 {"tsenor.iterations", "10001", "10000"}),
+      BadHeader("IterationsBeyondInt",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_TSENOR);
+                  h.mutable_tsenor()->set_iterations(4000000000u);
+                },
+                {"tsenor.iterations", "4000000000", "[1, 10000]"}),
+      BadHeader("SwapsBeyondInt",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_TSENOR);
+                  h.mutable_tsenor()->set_swaps(4000000000u);
+                },
+                {"tsenor.swaps", "4000000000", "[0, 1000]"}),
+      BadHeader("TauAboveItsBound",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_TSENOR);
+                  h.mutable_tsenor()->set_tau(501);
+                },
+                {"tsenor.tau", "501", "(0, 500]"}),
+      BadHeader("NaNNorm", [](Header& h) { SetNorms(h, NAN); }, {"column_norms[3]", "nan"}),
+      BadHeader("InfiniteNorm", [](Header& h) { SetNorms(h, INFINITY); },
+                {"column_norms[3]", "inf"}),
       BadHeader("NormsMissing",
                 [](Header& h) {
                   h.mutable_scores()->set_kind(v1::SCORE_KIND_MAGNITUDE_TIMES_COLUMN_NORM);
@@ -186,10 +221,27 @@ TEST_F(ServiceTest, SurvivesAStreamThatIsCutOff) {
     ASSERT_TRUE(stream->Write(HeaderMessage(GoodHeader())));
     ASSERT_TRUE(stream->Write(ChunkMessage(0, "abcd")));
     context.TryCancel();
-    EXPECT_FALSE(stream->Finish().ok());
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
   ExpectHealthy();
   EXPECT_TRUE(WaitUntilMemoryIsFree());
+}
+
+// A small message may unfold to a huge one.
+TEST_F(ServiceTest, RefusesCompressedCalls) {
+  Start();
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    v1::SolveRequest request;
+    *request.mutable_header() = MakeHeader(512, 512, 1, 2);
+    request.set_data(std::string(size_t{1} << 20, '\0'));
+    grpc::ClientContext context;
+    context.set_compression_algorithm(algorithm);
+    v1::SolveResponse response;
+    const grpc::Status status =
+        MakeStub(server_->addresses().front())->Solve(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << status.error_message();
+    ExpectHealthy();
+  }
 }
 
 TEST_F(ServiceTest, UnaryRefusesBadRequests) {
@@ -210,6 +262,9 @@ TEST_F(ServiceTest, UnaryRefusesBadRequests) {
   request.set_data(std::string(256, '\0'));
   request.set_crc32c(1);
   EXPECT_NE(refusal(request).find("crc32c is 1"), std::string::npos);
+  request.set_data(BytesWith(19, NAN));
+  request.clear_crc32c();
+  EXPECT_NE(refusal(request).find("row 2, column 3 (flat index 19) is NaN"), std::string::npos);
   ExpectHealthy();
 }
 

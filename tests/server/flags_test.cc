@@ -70,6 +70,16 @@ TEST_F(FlagsTest, CommandLineBeatsFileBeatsEnvironment) {
   EXPECT_EQ(parsed.flags->log_level, "debug");
 }
 
+TEST_F(FlagsTest, AFileWithUnknownKeysOrGarbageIsRefused) {
+  const std::string file = ::testing::TempDir() + "flags_test_garbage.toml";
+  for (const char* text : {"max-streems = 7\n", "[server]\nthreads = 3\n", "no flags at all\n"}) {
+    std::ofstream(file) << text;
+    const ParsedFlags parsed = Parse({"--config", file.c_str()});
+    EXPECT_FALSE(parsed.flags.has_value()) << text;
+    EXPECT_NE(parsed.exit_code, 0) << text;
+  }
+}
+
 TEST_F(FlagsTest, HelpAndVersionEndTheProcessWithSuccess) {
   ParsedFlags parsed = Parse({"--help"});
   EXPECT_FALSE(parsed.flags.has_value());
@@ -89,6 +99,9 @@ TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
            {"--backend", "abacus"},
            {"--memory-budget", "lots"},
            {"--idle-timeout", "-1"},
+           {"--idle-timeout", "nan"},
+           {"--drain-timeout", "inf"},
+           {"--max-batch-delay", "1e300"},
            {"--config", "no/such/file"},
            {"--piece-bytes", "1GiB"},
        }) {
