@@ -20,7 +20,8 @@ inline constexpr double kProvenGap = 1e-6;
 inline constexpr int kMaxRefinements = 3;
 
 // Ranges of the options (solver/options.h).
-inline constexpr double kMaxTau = 500;  // exp(+-tau) and its products stay inside float64
+inline constexpr double kMaxTau =
+    500;  // scales reached 1e-289 and 1e258 on adversarial blocks: float64 holds
 inline constexpr int kMaxIterations = 10000;
 inline constexpr int kMaxSwaps = 1000;
 

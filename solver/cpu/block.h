@@ -28,8 +28,8 @@ struct Block {
   alignas(64) float scores_t[kArea];
   alignas(64) float row_potential[kWidth];     // a
   alignas(64) float column_potential[kWidth];  // b
-  // Scratch of the sweeps (cpu/sweeps.h): K = exp(tau (w - a - b)) and the scales of its rows and
-  // columns.
+  // Scratch of the sweeps (cpu/sweeps-inl.h): K = exp(tau (w - a - b)) and the scales of its rows
+  // and columns.
   alignas(64) float kernel[kArea];
   alignas(64) float kernel_t[kArea];
   alignas(64) float row_scale[kWidth];

@@ -104,7 +104,7 @@ class BlockSolver {
   void SolveTrivially();
   bool SolveOptimally(SolveStats& stats);
   bool Refine(int round, SolveStats& stats);
-  void SolveAsPublished(SolveStats& stats);  // after SolveOptimally()
+  void SolveAsPublished(SolveStats& stats);  // after the potentials of the optimum are there
 
   void Load(const Tile& tile, int64_t row, int64_t column);
   void MeasureLines();
@@ -156,15 +156,14 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
                                 SolveStats& stats) {
   stats.blocks = 1;
   Load(tile, row, column);
-  if (all_zero_ || n_ == 0 || n_ == m_) {
+  const bool has_choice = n_ > 0 && n_ < m_;
+  if (all_zero_ || !has_choice) {
     SolveTrivially();
   } else {
     MeasureLines();
     if (!SolveOptimally(stats)) return false;
-    if (problem_.options.method == Method::kTsenor) {
-      SolveAsPublished(stats);
-    }
   }
+  if (has_choice && problem_.options.method == Method::kTsenor) SolveAsPublished(stats);
   Store(tile, row, column, potentials, stats);
   return true;
 }

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-// The cores that this process may run on (a container's share, not the machine's).
+// The cores that this process may run on (its cpuset; a CPU quota is not seen).
 int AvailableCores() {
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return 1;
@@ -54,7 +54,7 @@ class CpuSolver final : public Solver {
       return absl::InvalidArgumentError("the cpu backend solves in host memory, without a stream");
     }
     cpu::BlockRows rows(batch);
-    pool_.Run(static_cast<int>(std::min<int64_t>(rows.count() - 1, info_.threads - 1)),
+    pool_.Run(static_cast<int>(std::clamp<int64_t>(rows.count() - 1, 0, info_.threads - 1)),
               [&rows] { cpu::SolveRows(rows); });
     if (rows.failed())
       return absl::InternalError("the exact finish found no optimum; please report");

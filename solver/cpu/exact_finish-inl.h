@@ -78,7 +78,7 @@ struct Supplies {
   }
 };
 
-// Lines `lines` of one order: those entries k with weight_k - potential - other_k > -slack.
+// The entries k of one line with weight_k - potential - other_k > -slack.
 template <int kWidth, typename Int>
 LineSet<kWidth> PositiveResiduals(const Int* weight, Int potential, const Int* other, Int slack) {
   const Lanes<Int, kWidth> d;

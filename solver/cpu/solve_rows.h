@@ -5,8 +5,8 @@
 
 namespace tsenor::cpu {
 
-// Solves block rows until none is left. Allocates a working memory of up to 0.4 MB once, nothing
-// for each block. Thread-safe: called by every thread that takes part.
+// Solves block rows until none is left. Allocates a working memory of up to 0.4 MB once; with
+// Method::kOptimal nothing for each block. Thread-safe: called by every thread that takes part.
 void SolveRows(BlockRows& rows);
 
 }  // namespace tsenor::cpu

@@ -191,7 +191,7 @@ void AbsorbScales(float* potential, float* scale, float tau) {
 // the scales are absorbed: K <- (K u v)^growth needs no new exponentials.
 //
 // REQUIRES: scores, mean, spreads, and in the potentials the mean of each line without its maximum,
-// at most 8 times the block's (LoadBlock(), cpu/block_solver.cc); `quantile_factor` is
+// at most 8 times the block's (BlockSolver::MeasureLines()); `quantile_factor` is
 // QuantileFactor(n, m).
 template <int kWidth>
 SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {

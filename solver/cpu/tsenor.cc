@@ -19,7 +19,7 @@ void Dykstra(const float* scores, int n, int m, const TsenorOptions& options, do
   // exp(tau (w / max - 1/2)): the first projection removes the common factor, and without it the
   // powers for the greatest tau overflow.
   std::vector<double> kernel(kWidth * kWidth);
-  const double tau = options.tau / greatest;
+  const double tau = greatest > 0 ? options.tau / greatest : 0.0;
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j < m; ++j) {
       kernel[i * kWidth + j] = std::exp(tau * scores[i * kWidth + j] - options.tau / 2);
@@ -42,7 +42,8 @@ void Dykstra(const float* scores, int n, int m, const TsenorOptions& options, do
     for (int j = 0; j < m; ++j) v[j] *= n / column_sum[j];
     for (int i = 0; i < m; ++i) {
       for (int j = 0; j < kWidth; ++j) {
-        plan[i * kWidth + j] = std::min(u[i] * kernel[i * kWidth + j] * v[j], 1.0);
+        // In this order a NaN becomes 1: the entries can always be sorted.
+        plan[i * kWidth + j] = std::min(1.0, u[i] * kernel[i * kWidth + j] * v[j]);
       }
     }
   }

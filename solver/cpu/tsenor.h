@@ -17,7 +17,7 @@ namespace tsenor::cpu {
 // Entries are visited by descending S; ties (entries at the cap, above all) by descending score,
 // then row by row. A swap serves the first row and the first column that have room.
 //
-// REQUIRES: scores (entry (i, j) at i * kWidth + j) finite, >= 0, not all 0; 0 < n < m <= kWidth.
+// REQUIRES: scores (entry (i, j) at i * kWidth + j) finite, >= 0; 0 < n < m <= kWidth.
 template <int kWidth>
 bool SolveTsenor(const float* scores, int n, int m, const TsenorOptions& options, uint8_t* kept);
 

@@ -48,7 +48,7 @@ TEST_P(TsenorTest, MasksEqualAnIndependentDykstraAndRounding) {
   for (const auto& [pattern, blocks] :
        {Run{{1, 2}, 100}, Run{{2, 4}, 200}, Run{{1, 4}, 100}, Run{{3, 4}, 100}, Run{{5, 7}, 50},
         Run{{4, 8}, 100}, Run{{8, 16}, 40}, Run{{4, 16}, 20}, Run{{16, 32}, 12}, Run{{8, 32}, 8},
-        Run{{24, 48}, 3}, Run{{32, 64}, 2}}) {
+        Run{{24, 48}, 3}, Run{{32, 64}, 2}, Run{{48, 96}, 1}, Run{{64, 128}, 1}}) {
     ExpectOraclesMasks(pattern, {}, blocks, 11);
     if (HasFatalFailure()) return;
   }
@@ -132,6 +132,16 @@ TEST(TsenorMaskTest, EqualSGoesByScoreThenByIndex) {
 TEST(TsenorMaskTest, AConstantBlockIsFilledRowByRow) {
   EXPECT_EQ(TsenorMask(std::vector<float>(16, 3), {2, 4}, {}),
             (std::vector<uint8_t>{1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1}));
+}
+
+TEST_P(TsenorTest, ConstantAndZeroBlocksAreFilledRowByRow) {
+  const std::vector<uint8_t> expected = {1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1};
+  for (const float score : {0.0f, 3.0f}) {
+    const std::vector<float> weights(16, score);
+    const auto solved = SolveWholeMatrix(solver(), TsenorProblem({2, 4}), weights.data(), 4, 4);
+    EXPECT_EQ(solved.KeptOfBlock(0, 0), expected) << score;
+    EXPECT_EQ(solved.Total().sweeps, 300) << score;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, TsenorTest, testing::Values(kReferenceBackend, kCpuBackend),
