@@ -240,14 +240,17 @@ absl::Status LayOut(SafetensorsHeader& header) {
 }
 
 std::string SerializeSafetensorsHeader(const SafetensorsHeader& header) {
-  nlohmann::ordered_json root = nlohmann::ordered_json::object();
-  if (!header.metadata.empty()) root["__metadata__"] = header.metadata;
-  for (const TensorInfo& tensor : header.tensors) {
-    root[tensor.name] = {{"dtype", tensor.dtype},
-                         {"shape", tensor.shape},
-                         {"data_offsets", {tensor.begin, tensor.end}}};
+  // Written piece by piece: an ordered JSON object searches all its names for every new one.
+  std::string text = "{";
+  if (!header.metadata.empty()) {
+    absl::StrAppend(&text, R"("__metadata__":)", json(header.metadata).dump());
   }
-  std::string text = root.dump();
+  for (const TensorInfo& tensor : header.tensors) {
+    absl::StrAppend(&text, text.size() > 1 ? "," : "", json(tensor.name).dump(), R"(:{"dtype":")",
+                    tensor.dtype, R"(","shape":[)", absl::StrJoin(tensor.shape, ","),
+                    R"(],"data_offsets":[)", tensor.begin, ",", tensor.end, "]}");
+  }
+  text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::string bytes(kSafetensorsPrefixBytes, '\0');
   for (size_t i = 0; i < kSafetensorsPrefixBytes; ++i) {

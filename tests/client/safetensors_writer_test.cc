@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstring>
@@ -135,11 +136,65 @@ TEST(AtomicFile, FailedWriteLeavesNothing) {
 
 TEST(AtomicFile, FailedRenameLeavesNothing) {
   const TemporaryDirectory directory;
-  std::filesystem::create_directories(directory.path() / "out" / "inside");
   auto file = AtomicFile::Create(directory / "out", 4);
   ASSERT_TRUE(file.ok());
+  std::filesystem::create_directories(directory.path() / "out" / "inside");
   EXPECT_FALSE(file->Commit().ok());
   EXPECT_THAT(directory.Names(), ElementsAre("out"));
+}
+
+TEST(AtomicFile, RefusesWhatIsNoRegularFile) {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directory(directory / "directory");
+  ASSERT_EQ(::mkfifo((directory / "pipe").c_str(), 0600), 0);
+  for (const std::string& path :
+       {directory / "directory", directory / "pipe", std::string("/dev/null")}) {
+    const absl::Status status = AtomicFile::Create(path, 0).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(path + ": exists and is not a regular file"));
+  }
+  for (const std::string& path : {std::string(), directory / "directory/", directory / "new/"}) {
+    const absl::Status status = AtomicFile::Create(path, 0).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("names no file"));
+  }
+  EXPECT_THAT(directory.Names(), ElementsAre("directory", "pipe"));
+}
+
+TEST(AtomicFile, KeepsThePermissionsOfTheFileItReplaces) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "out";
+  WriteWholeFile(path, "before");
+  ASSERT_EQ(::chmod(path.c_str(), 0640), 0);
+  ASSERT_TRUE(WriteFileAtomically(path, {}).ok());
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0640));
+  EXPECT_EQ(ReadWholeFile(path), "");
+}
+
+TEST(AtomicFile, FollowsSymbolicLinks) {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directory(directory / "inside");
+  std::filesystem::create_symlink("inside/middle", directory / "link");
+  std::filesystem::create_symlink("file", directory / "inside/middle");
+  const std::string text = "text";
+  for (int i = 0; i < 2; ++i) {  // the file is new, then old
+    ASSERT_TRUE(WriteFileAtomically(directory / "link", std::as_bytes(std::span(text))).ok());
+    EXPECT_TRUE(std::filesystem::is_symlink(directory / "link"));
+    EXPECT_EQ(ReadWholeFile(directory / "inside/file"), text);
+  }
+  std::filesystem::create_symlink("loop", directory / "loop");
+  EXPECT_THAT(std::string(AtomicFile::Create(directory / "loop", 0).status().message()),
+              HasSubstr("Too many levels of symbolic links"));
+}
+
+TEST(AtomicFile, TakesTheLongestNameAndRefusesALongerOneAtOnce) {
+  const TemporaryDirectory directory;
+  const std::string longest(255, 'x');
+  EXPECT_TRUE(WriteFileAtomically(directory / longest, {}).ok());
+  EXPECT_THAT(directory.Names(), ElementsAre(longest));
+  EXPECT_THAT(std::string(AtomicFile::Create(directory / (longest + "x"), 0).status().message()),
+              HasSubstr("File name too long"));
 }
 
 }  // namespace
