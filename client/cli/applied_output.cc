@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/atomic_file.h"
 #include "client/cli/mask_output.h"
 #include "client/safetensors_writer.h"
 
@@ -24,6 +26,9 @@ namespace fs = std::filesystem;
 // Copies and zeroings work on pieces of about this size.
 constexpr uint64_t kPieceBytes = 1 << 20;
 
+// As of client::AtomicFile: independent of the length of the target's name.
+constexpr char kTemporaryName[] = ".tsenor.XXXXXX";
+
 absl::Status FileError(const fs::path& path, const std::error_code& error) {
   return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot write ", path.string()));
 }
@@ -31,23 +36,25 @@ absl::Status FileError(const fs::path& path, const std::error_code& error) {
 // A directory under a temporary name, renamed on Commit(), removed otherwise. Not thread-safe.
 class AtomicDirectory {
  public:
-  // Errors: FailedPrecondition if `target` exists and is not an empty directory.
-  static absl::StatusOr<AtomicDirectory> Create(const fs::path& target) {
-    std::error_code error;
-    if (fs::exists(target, error) &&
-        !(fs::is_directory(target, error) && fs::is_empty(target, error))) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(target.string(), ": exists and is not an empty directory"));
-    }
-    fs::path clean = target;
+  // Errors: FailedPrecondition if `path` exists and is not an empty directory; those of
+  // client::FollowLinks() and of the system.
+  static absl::StatusOr<AtomicDirectory> Create(const std::string& path) {
+    fs::path clean = path;
     if (clean.filename().empty()) clean = clean.parent_path();  // "out/"
-    std::string name =
-        (clean.parent_path() / absl::StrCat(".", clean.filename().string(), ".XXXXXX")).string();
+    const absl::StatusOr<std::string> target = client::FollowLinks(clean.string());
+    if (!target.ok()) return target.status();
+    std::error_code error;
+    const fs::file_status status = fs::symlink_status(*target, error);
+    if (fs::exists(status) && !(fs::is_directory(status) && fs::is_empty(*target, error))) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, ": exists and is not an empty directory"));
+    }
+    std::string name = (fs::path(*target).parent_path() / kTemporaryName).string();
     if (::mkdtemp(name.data()) == nullptr) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", target.string()));
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot write '", path, "'"));
     }
     ::chmod(name.c_str(), 0755);  // mkdtemp() gives 0700
-    return AtomicDirectory(clean, name);
+    return AtomicDirectory(*target, name);
   }
 
   AtomicDirectory(AtomicDirectory&& other) noexcept
@@ -76,12 +83,85 @@ class AtomicDirectory {
   fs::path temporary_;  // empty once renamed
 };
 
-// Files beside the shards that belong to the model: everything but weights in other files or
-// formats, which would still be dense.
-bool IsSidecar(const fs::path& file) {
+// Weights, which would still be dense.
+bool HoldsWeights(const fs::path& file) {
   static const std::set<std::string> weights = {
       ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".ot"};
-  return fs::is_regular_file(file) && !weights.contains(file.extension().string());
+  return weights.contains(file.extension().string());
+}
+
+// The files of a model directory, apart from its shards, by their paths within it.
+struct Sidecars {
+  std::vector<fs::path> copied;    // sorted
+  std::vector<fs::path> left_out;  // sorted
+};
+
+// Left out are weights in other files or formats, what is neither file nor directory, and hidden
+// directories, which belong to other programs (.git keeps copies of the weights). Links to files
+// count as files; those to directories, which may lead anywhere, are left out.
+absl::StatusOr<Sidecars> FindSidecars(const client::Checkpoint& checkpoint) {
+  const fs::path root = checkpoint.path();
+  std::set<fs::path> shards;
+  for (const client::SafetensorsFile& shard : checkpoint.shards()) {
+    shards.insert(fs::path(shard.path()).filename());
+  }
+  Sidecars found;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(root, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    const fs::path inner = entry->path().lexically_relative(root);
+    std::error_code ignored;  // what cannot be looked at is left out
+    if (shards.contains(inner)) continue;
+    if (entry->is_regular_file(ignored) && !HoldsWeights(inner)) {
+      found.copied.push_back(inner);
+    } else if (entry->symlink_status(ignored).type() != fs::file_type::directory) {
+      found.left_out.push_back(inner);
+    } else if (inner.filename().string().front() == '.') {
+      entry.disable_recursion_pending();
+      found.left_out.push_back(inner);
+    }
+  }
+  if (error) {
+    return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot read ", root.string()));
+  }
+  std::sort(found.copied.begin(), found.copied.end());
+  std::sort(found.left_out.begin(), found.left_out.end());
+  return found;
+}
+
+// Copies them, permissions included. Errors: those of client::MappedFile and client::AtomicFile.
+absl::Status CopySidecars(const fs::path& from, const std::vector<fs::path>& files,
+                          const fs::path& to) {
+  for (const fs::path& file : files) {
+    const fs::path copy = to / file;
+    std::error_code error;
+    fs::create_directories(copy.parent_path(), error);
+    if (error) return FileError(copy.parent_path(), error);
+    const absl::StatusOr<client::MappedFile> source = client::MappedFile::Open(from / file);
+    if (!source.ok()) return source.status();
+    // Not fs::copy_file(): its error for a full disk does not say so.
+    if (absl::Status status = client::WriteFileAtomically(copy, source->bytes()); !status.ok()) {
+      return status;
+    }
+    fs::permissions(copy, fs::status(from / file, error).permissions(), error);
+    if (error) return FileError(copy, error);
+  }
+  return absl::OkStatus();
+}
+
+// The directory and all of it but the shards. Tells on stderr what is left out.
+absl::StatusOr<AtomicDirectory> CreateDirectory(const std::string& path,
+                                                const client::Checkpoint& checkpoint) {
+  absl::StatusOr<AtomicDirectory> directory = AtomicDirectory::Create(path);
+  if (!directory.ok()) return directory.status();
+  const absl::StatusOr<Sidecars> sidecars = FindSidecars(checkpoint);
+  if (!sidecars.ok()) return sidecars.status();
+  absl::Status status = CopySidecars(checkpoint.path(), sidecars->copied, directory->path());
+  if (!status.ok()) return status;
+  for (const fs::path& file : sidecars->left_out) {
+    std::cerr << "left out of " << path << ": " << file.string() << std::endl;
+  }
+  return directory;
 }
 
 // Sets the elements of one row that the mask drops to zero bytes, which is +0 in every float type.
@@ -131,7 +211,6 @@ class AppliedOutput : public MaskOutput {
       if (absl::Status status = writer.Commit(); !status.ok()) return status;
     }
     if (!directory_) return absl::OkStatus();
-    if (absl::Status status = CopySidecars(); !status.ok()) return status;
     return directory_->Commit();
   }
 
@@ -154,17 +233,6 @@ class AppliedOutput : public MaskOutput {
     return absl::OkStatus();
   }
 
-  absl::Status CopySidecars() const {
-    std::error_code error;
-    for (const fs::directory_entry& file : fs::directory_iterator(checkpoint_.path(), error)) {
-      if (!IsSidecar(file.path())) continue;
-      const fs::path copy = directory_->path() / file.path().filename();
-      fs::copy_file(file.path(), copy, error);
-      if (error) return FileError(copy, error);
-    }
-    return error ? FileError(checkpoint_.path(), error) : absl::OkStatus();
-  }
-
   const client::Checkpoint& checkpoint_;
   const Selection& selection_;
   std::optional<AtomicDirectory> directory_;        // outlives the writers inside it
@@ -177,7 +245,7 @@ absl::StatusOr<std::unique_ptr<MaskOutput>> CreateAppliedOutput(
     const std::string& path, const client::Checkpoint& checkpoint, const Selection& selection) {
   std::optional<AtomicDirectory> directory;
   if (checkpoint.is_directory()) {
-    absl::StatusOr<AtomicDirectory> created = AtomicDirectory::Create(path);
+    absl::StatusOr<AtomicDirectory> created = CreateDirectory(path, checkpoint);
     if (!created.ok()) return created.status();
     directory.emplace(*std::move(created));
   }

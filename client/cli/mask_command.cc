@@ -2,6 +2,7 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/mask_output.h"
 #include "client/cli/mask_run.h"
+#include "client/cli/output_paths.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/report.h"
 
@@ -92,6 +94,12 @@ absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& cl
       CreateOutput(flags, checkpoint, selection);
   if (!output.ok()) return output.status();
 
+  std::optional<ReportFile> report_file;
+  if (!flags.report.empty()) {
+    absl::StatusOr<ReportFile> created = ReportFile::Create(flags.report);
+    if (!created.ok()) return created.status();
+    report_file.emplace(*std::move(created));
+  }
   Report report = StartReport(flags, *info, selection);
   const auto start = std::chrono::steady_clock::now();
   {
@@ -112,8 +120,8 @@ absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& cl
   }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (absl::Status status = (*output)->Commit(stop.get_token()); !status.ok()) return status;
-  if (flags.report.empty()) return report;
-  if (absl::Status status = WriteReport(flags.report, report); !status.ok()) return status;
+  if (!report_file) return report;
+  if (absl::Status status = report_file->Write(report); !status.ok()) return status;
   return report;
 }
 
@@ -129,6 +137,11 @@ int RunMask(const MaskFlags& flags) {
   if (!selection.ok()) return Fail(selection.status());
   const absl::StatusOr<ScoreSource> scores = ScoreSource::Open(flags.problem.scores);
   if (!scores.ok()) return Fail(scores.status());
+  if (absl::Status status = CheckOutputPaths(
+          {flags.out, flags.report, flags.problem.scores, flags.apply}, *checkpoint);
+      !status.ok()) {
+    return Fail(status);
+  }
   for (const SelectedTensor& tensor : selection->selected) {
     const auto norms = scores->ColumnNorms(tensor.name(), tensor.columns);
     if (!norms.ok()) return Fail(norms.status());

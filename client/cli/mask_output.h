@@ -39,9 +39,10 @@ absl::StatusOr<std::unique_ptr<MaskOutput>> CreateMaskFileOutput(const std::stri
                                                                  const MaskMetadata& metadata);
 
 // The checkpoint with the weights that the masks drop set to +0: a file for a file, a directory for
-// a directory, with the same shards, tensors, dtypes and metadata, and its other files but weights
-// of other formats. `checkpoint` and `selection` outlive the output. Errors: FailedPrecondition if
-// `path` exists and is not what would replace it (a directory: empty).
+// a directory, with the same shards, tensors, dtypes and metadata, and its other files and
+// directories but weights of other formats; what is left out is told on stderr. All but the weights
+// is written at once. `checkpoint` and `selection` outlive the output. Errors: FailedPrecondition
+// if `path` exists and is not what would replace it (a directory: empty); the files'.
 absl::StatusOr<std::unique_ptr<MaskOutput>> CreateAppliedOutput(
     const std::string& path, const client::Checkpoint& checkpoint, const Selection& selection);
 

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/atomic_file.h"
 #include "client/cli/table.h"
 #include "client/safetensors.h"
 
@@ -113,11 +112,20 @@ absl::StatusOr<Report> ReadReport(const std::string& path) {
   }
 }
 
-absl::Status WriteReport(const std::string& path, const Report& report) {
+absl::StatusOr<ReportFile> ReportFile::Create(const std::string& path) {
+  absl::StatusOr<client::AtomicFile> file = client::AtomicFile::Create(path, 0);
+  if (!file.ok()) return file.status();
+  return ReportFile(*std::move(file));
+}
+
+absl::Status ReportFile::Write(const Report& report) {
   // Paths may hold bytes that are not UTF-8: those are replaced.
   const std::string text =
       ToJson(report).dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  return client::WriteFileAtomically(path, std::as_bytes(std::span(text)));
+  if (absl::Status status = file_.Write(0, std::as_bytes(std::span(text))); !status.ok()) {
+    return status;
+  }
+  return file_.Commit();
 }
 
 void PrintTable(const std::vector<Report>& reports, std::ostream& out) {

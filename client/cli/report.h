@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <iosfwd>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/atomic_file.h"
 #include "client/cli/selection.h"
 #include "nlohmann/json.hpp"
 
@@ -58,8 +60,23 @@ nlohmann::json ToJson(const Report& report);
 // Errors: InvalidArgument naming `path` and what is missing.
 absl::StatusOr<Report> ReadReport(const std::string& path);
 
-// Errors: those of client::WriteFileAtomically().
-absl::Status WriteReport(const std::string& path, const Report& report);
+// A report that will be written: its file is created before the work that it reports on, so that a
+// path that cannot be written is found out first. Appears on Write(), complete, or never. Owns the
+// file. Not thread-safe.
+class ReportFile {
+ public:
+  // Errors: those of client::AtomicFile::Create().
+  static absl::StatusOr<ReportFile> Create(const std::string& path);
+
+  // Writes the report and gives the file its name. Call at most once.
+  // Errors: those of client::AtomicFile.
+  absl::Status Write(const Report& report);
+
+ private:
+  explicit ReportFile(client::AtomicFile file) : file_(std::move(file)) {}
+
+  client::AtomicFile file_;
+};
 
 // One line per tensor and a total: tensor, shape, pattern, kept share of the scores, proven gap,
 // time, weights per second. The total's time is the sum of the runs' times.

@@ -5,6 +5,7 @@
 // potentials that the solver returns, evaluated by Certify(), which trusts nothing but weak
 // duality.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -125,9 +126,9 @@ class Verifier {
               .stats = stats_.data(),
               .potentials = potentials_.data()};
     if (const std::optional<InvalidWeight> bad = FindInvalidWeight(problem, tile)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("element (", first_row + static_cast<uint64_t>(bad->row), ", ", bad->column,
-                       ") is ", bad->value, ": ", bad->reason));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "element (", first_row + static_cast<uint64_t>(bad->row), ", ", bad->column, ")",
+          std::isfinite(bad->value) ? absl::StrCat(" = ", bad->value) : "", " ", bad->reason));
     }
     const Batch batch{.problem = problem, .tiles = {&tile, 1}};
     if (absl::Status status = solver_.Solve(batch); !status.ok()) return status;

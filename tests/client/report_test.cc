@@ -43,12 +43,21 @@ Report SomeReport() {
 
 TEST(Report, ReadsWhatItWrote) {
   const TemporaryDirectory directory;
-  ASSERT_TRUE(WriteReport(directory / "r.json", SomeReport()).ok());
+  auto file = ReportFile::Create(directory / "r.json");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_FALSE(std::filesystem::exists(directory / "r.json"));
+  ASSERT_TRUE(file->Write(SomeReport()).ok());
   const auto report = ReadReport(directory / "r.json");
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(ToJson(*report), ToJson(SomeReport()));
   EXPECT_EQ(report->tensors[0].value, 75);
   EXPECT_EQ(report->skipped[0].reason, "not a matrix (1-D)");
+}
+
+TEST(Report, LeavesNothingWithoutWrite) {
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(ReportFile::Create(directory / "r.json").ok());
+  EXPECT_TRUE(directory.Names().empty());
 }
 
 TEST(Report, RefusesWhatIsNone) {
