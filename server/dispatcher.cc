@@ -31,14 +31,16 @@ Dispatcher::Dispatcher(std::span<Solver* const> solvers, const BatchConfig& conf
 Dispatcher::~Dispatcher() { Stop(); }
 
 void Dispatcher::Submit(std::unique_ptr<Piece> piece) {
+  bool refused = false;
   {
     std::lock_guard lock(mutex_);
-    if (!stopping_) {
+    refused = stopping_;
+    if (!refused) {
       observer_.OnQueueChange(piece->elements(), piece->weight_bytes());
       queue_.Push(std::move(piece));
     }
   }
-  if (piece != nullptr) {
+  if (refused) {
     observer_.OnDropped(DropReason::kShutdown);
     HandBack(std::move(piece), ShuttingDown());
     return;
