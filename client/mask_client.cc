@@ -16,13 +16,28 @@
 namespace tsenor::client {
 namespace {
 
-using Clock = std::chrono::system_clock;
-
 // Time for GetServerInfo(), which does no work.
 constexpr std::chrono::seconds kInfoTimeout{10};
 
+// Time to learn why there is no connection: a channel that failed to connect tells at once, one
+// that still tries (the server is frozen) does not tell at all.
+constexpr std::chrono::milliseconds kReasonTimeout{200};
+
+// How late a stop may be seen while the channel connects.
+constexpr std::chrono::milliseconds kStopInterval{50};
+
+// gRPC waits 1 s, 1.6 s, ... up to 2 min between its attempts to connect. A server that restarts is
+// back within seconds, and an attempt costs next to nothing.
+constexpr int kFirstReconnectMs = 100;
+constexpr int kMaxReconnectMs = 1'000;
+// Longest single attempt to connect; ten times a handshake across an ocean. By default 20 s, during
+// which a client would hang on a socket whose server is frozen or was replaced.
+constexpr int kConnectAttemptMs = 2'000;
+
+absl::Status Interrupted() { return absl::CancelledError("interrupted"); }
+
 // Sleeps until `until` or until `stop` is requested. Returns false if it was stopped.
-bool SleepUntil(Clock::time_point until, const std::stop_token& stop) {
+bool SleepUntil(std::chrono::system_clock::time_point until, const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any wake;
   std::unique_lock lock(mutex);
@@ -36,32 +51,58 @@ MaskClient::MaskClient(std::string address, const ClientOptions& options)
     : address_(std::move(address)), options_(options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options_.max_receive_bytes);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectAttemptMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   channel_ = grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
   stub_ = v1::MaskService::NewStub(channel_);
 }
 
 absl::StatusOr<std::unique_ptr<MaskClient>> MaskClient::Connect(const std::string& address,
-                                                                const ClientOptions& options) {
+                                                                const ClientOptions& options,
+                                                                const std::stop_token& stop) {
   std::unique_ptr<MaskClient> client(new MaskClient(address, options));
-  if (absl::Status status = client->WaitForServer(); !status.ok()) return status;
+  if (absl::Status status = client->WaitForServer(stop); !status.ok()) return status;
   return client;
 }
 
-absl::Status MaskClient::WaitForServer() const {
-  if (channel_->WaitForConnected(Clock::now() + options_.connect_timeout)) return absl::OkStatus();
+absl::Status MaskClient::WaitForConnection(Clock::time_point deadline,
+                                           const std::stop_token& stop) const {
+  while (!stop.stop_requested()) {
+    if (channel_->WaitForConnected(std::min(deadline, Clock::now() + kStopInterval))) {
+      return absl::OkStatus();
+    }
+    if (Clock::now() >= deadline) return absl::DeadlineExceededError("not connected");
+  }
+  return Interrupted();
+}
+
+absl::Status MaskClient::WaitForServer(const std::stop_token& stop) const {
+  const absl::Status connected = WaitForConnection(Clock::now() + options_.connect_timeout, stop);
+  if (connected.ok() || absl::IsCancelled(connected)) return connected;
   // A call that does not wait tells the reason.
-  const absl::StatusOr<v1::GetServerInfoResponse> info = GetServerInfo();
+  const absl::StatusOr<v1::GetServerInfoResponse> info =
+      GetServerInfoUntil(Clock::now() + kReasonTimeout, stop);
   if (info.ok()) return absl::OkStatus();
+  if (stop.stop_requested()) return Interrupted();
   return absl::UnavailableError(absl::StrCat("no server at ", address_, ": ",
                                              info.status().message(), " (waited ",
                                              options_.connect_timeout.count(), " ms)"));
 }
 
-absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfo() const {
+absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfo(
+    const std::stop_token& stop) const {
+  return GetServerInfoUntil(Clock::now() + kInfoTimeout, stop);
+}
+
+absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfoUntil(
+    Clock::time_point deadline, const std::stop_token& stop) const {
   grpc::ClientContext context;
-  context.set_deadline(Clock::now() + kInfoTimeout);
+  context.set_deadline(deadline);
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::GetServerInfoResponse response;
   const grpc::Status status = stub_->GetServerInfo(&context, {}, &response);
+  if (!status.ok() && stop.stop_requested()) return Interrupted();
   if (!status.ok()) return ToAbslStatus(status);
   return response;
 }
@@ -75,7 +116,14 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
   }
   const Clock::time_point deadline = Clock::now() + options_.solve_timeout;
   Backoff backoff(options_.retry, std::random_device{}());
+  absl::Status failure = absl::UnavailableError("no attempt was made");  // the last attempt's
   while (true) {
+    if (absl::Status connected = WaitForConnection(deadline, stop); !connected.ok()) {
+      if (absl::IsCancelled(connected)) return connected;
+      return absl::Status(failure.code(),
+                          absl::StrCat(failure.message(), " (no server at ", address_, " until ",
+                                       options_.solve_timeout.count(), " ms had passed)"));
+    }
     absl::StatusOr<v1::SolveSummary> summary = StreamTensor(
         *stub_, header, source, sink, std::max<size_t>(options_.chunk_bytes, 1), deadline, stop);
     if (summary.ok() || !IsRetryable(summary.status())) return summary;
@@ -86,7 +134,8 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
     }
     const Clock::time_point next = Clock::now() + backoff.NextDelay();
     if (next >= deadline) return summary;
-    if (!SleepUntil(next, stop)) return absl::CancelledError("interrupted");
+    if (!SleepUntil(next, stop)) return Interrupted();
+    failure = summary.status();
   }
 }
 

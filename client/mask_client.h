@@ -61,22 +61,25 @@ struct TensorSource {
 // Thread-safe: several threads may solve tensors at the same time, each over an RPC of its own.
 class MaskClient {
  public:
-  // Connects to "host:port" or "unix:PATH", without TLS.
-  // Errors: Unavailable "no server at ADDRESS: ..." if none answers within options.connect_timeout.
+  // Connects to "host:port" or "unix:PATH", without TLS. A stop of `stop` ends the wait.
+  // Errors: Unavailable "no server at ADDRESS: ..." if none answers within options.connect_timeout;
+  // Cancelled.
   static absl::StatusOr<std::unique_ptr<MaskClient>> Connect(const std::string& address,
-                                                             const ClientOptions& options = {});
+                                                             const ClientOptions& options = {},
+                                                             const std::stop_token& stop = {});
 
   MaskClient(const MaskClient&) = delete;
   MaskClient& operator=(const MaskClient&) = delete;
 
   const std::string& address() const { return address_; }
 
-  // Asks what the server is and can do. Errors: those of the RPC.
-  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() const;
+  // Asks what the server is and can do. A stop of `stop` cancels. Errors: those of the RPC.
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(const std::stop_token& stop = {}) const;
 
   // Solves one tensor: streams `source` out while mask rows come in, on the calling thread, to
-  // `sink`. Repeats the whole tensor after UNAVAILABLE and RESOURCE_EXHAUSTED (options.retry). A
-  // stop of `stop` cancels it.
+  // `sink`. Repeats the whole tensor after UNAVAILABLE and RESOURCE_EXHAUSTED (options.retry).
+  // Waits before each attempt until the channel is connected, so that a server that restarts costs
+  // time but no attempts. A stop of `stop` cancels it.
   //
   // REQUIRES: header.shape has two values, each at least 1.
   // Errors: the server's; the sink's; DataLoss if a checksum is wrong; Internal if the answer
@@ -88,7 +91,13 @@ class MaskClient {
  private:
   MaskClient(std::string address, const ClientOptions& options);
 
-  absl::Status WaitForServer() const;
+  using Clock = std::chrono::system_clock;  // gRPC's deadlines
+
+  // Waits until the channel is connected. Errors: DeadlineExceeded; Cancelled.
+  absl::Status WaitForConnection(Clock::time_point deadline, const std::stop_token& stop) const;
+  absl::Status WaitForServer(const std::stop_token& stop) const;
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfoUntil(Clock::time_point deadline,
+                                                               const std::stop_token& stop) const;
 
   const std::string address_;
   const ClientOptions options_;

@@ -115,6 +115,10 @@ absl::StatusOr<v1::SolveSummary> StreamTensor(v1::MaskService::Stub& stub,
   writer.join();
   const absl::Status status = ToAbslStatus(stream->Finish());
   if (!refused.ok()) return refused;
+  if (absl::IsCancelled(status) && !stop.stop_requested()) {
+    // A server that is shut down cancels what it still has.
+    return absl::UnavailableError(absl::StrCat("the server cancelled: ", status.message()));
+  }
   if (!status.ok()) return status;
   return reader.Finish();
 }

@@ -40,7 +40,8 @@ class AnswerReader {
 };
 
 // Streams one tensor once. Blocks until the RPC has ended; a second thread writes meanwhile.
-// Errors: as of MaskClient::SolveTensor().
+// Errors: as of MaskClient::SolveTensor(); Cancelled only after a stop of `stop`, a server that
+// cancels is Unavailable.
 absl::StatusOr<v1::SolveSummary> StreamTensor(v1::MaskService::Stub& stub,
                                               const v1::TensorHeader& header,
                                               const TensorSource& source, const MaskSink& sink,

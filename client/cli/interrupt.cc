@@ -4,26 +4,46 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <ctime>
 #include <utility>
 
 #include "client/cli/command.h"
 
 namespace tsenor::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Signals within this time of the first one are the same request.
+constexpr std::chrono::seconds kSameRequest{1};
+
+}  // namespace
 
 InterruptWatcher::InterruptWatcher(std::stop_source stop) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGQUIT);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  // A blocked signal is delivered to sigtimedwait() even if it is ignored.
+  if (hangup.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   thread_ = std::jthread([signals, stop = std::move(stop)](const std::stop_token& done) mutable {
     // Wakes now and then to see whether it is still needed.
     constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000'000};
+    Clock::time_point first;  // signal
     while (!done.stop_requested()) {
       if (sigtimedwait(&signals, nullptr, &kPause) < 0) continue;
-      if (stop.stop_requested()) _exit(kInterrupted);
-      stop.request_stop();
+      const Clock::time_point now = Clock::now();
+      if (!stop.stop_requested()) {
+        first = now;
+        stop.request_stop();
+      } else if (now - first > kSameRequest) {
+        _exit(kInterrupted);
+      }
     }
   });
 }

@@ -87,8 +87,8 @@ Report StartReport(const MaskFlags& flags, const v1::GetServerInfoResponse& info
 
 absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& client,
                             const client::Checkpoint& checkpoint, const Selection& selection,
-                            const ScoreSource& scores, std::stop_source stop) {
-  const absl::StatusOr<v1::GetServerInfoResponse> info = client.GetServerInfo();
+                            const ScoreSource& scores, const std::stop_token& interrupt) {
+  const absl::StatusOr<v1::GetServerInfoResponse> info = client.GetServerInfo(interrupt);
   if (!info.ok()) return info.status();
   const absl::StatusOr<std::unique_ptr<MaskOutput>> output =
       CreateOutput(flags, checkpoint, selection);
@@ -114,23 +114,29 @@ absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& cl
                                                                   .output = **output,
                                                                   .progress = progress,
                                                                   .parallel = flags.parallel},
-                                                                 stop);
+                                                                 interrupt);
     if (!tensors.ok()) return tensors.status();
     report.tensors = *std::move(tensors);
   }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (absl::Status status = (*output)->Commit(stop.get_token()); !status.ok()) return status;
+  if (absl::Status status = (*output)->Commit(interrupt); !status.ok()) return status;
   if (!report_file) return report;
   if (absl::Status status = report_file->Write(report); !status.ok()) return status;
   return report;
+}
+
+// kInterrupted if it was the user who ended the run, else `otherwise`.
+ExitCode ExitCodeOf(const absl::Status& failure, const std::stop_source& interrupt,
+                    ExitCode otherwise) {
+  return absl::IsCancelled(failure) && interrupt.stop_requested() ? kInterrupted : otherwise;
 }
 
 int RunMask(const MaskFlags& flags) {
   if (absl::Status status = CheckMethodFlags(flags.method); !status.ok()) {
     return Fail(status, kUsage);
   }
-  std::stop_source stop;
-  const InterruptWatcher watcher(stop);
+  const std::stop_source interrupt;
+  const InterruptWatcher watcher(interrupt);
   const absl::StatusOr<client::Checkpoint> checkpoint = client::Checkpoint::Open(flags.input);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const absl::StatusOr<Selection> selection = Select(flags, *checkpoint);
@@ -151,13 +157,13 @@ int RunMask(const MaskFlags& flags) {
   options.connect_timeout = Milliseconds(flags.connect_timeout_seconds);
   options.solve_timeout = Milliseconds(flags.timeout_seconds);
   options.retry.max_attempts = flags.max_attempts;
-  const auto client = client::MaskClient::Connect(flags.server, options);
-  if (!client.ok()) return Fail(client.status(), kNoServer);
+  const auto client = client::MaskClient::Connect(flags.server, options, interrupt.get_token());
+  if (!client.ok()) return Fail(client.status(), ExitCodeOf(client.status(), interrupt, kNoServer));
 
   const absl::StatusOr<Report> report =
-      Mask(flags, **client, *checkpoint, *selection, *scores, stop);
+      Mask(flags, **client, *checkpoint, *selection, *scores, interrupt.get_token());
   if (!report.ok()) {
-    return Fail(report.status(), absl::IsCancelled(report.status()) ? kInterrupted : kFailure);
+    return Fail(report.status(), ExitCodeOf(report.status(), interrupt, kFailure));
   }
   PrintTable({*report}, std::cout);
   return kOk;

@@ -99,7 +99,10 @@ absl::StatusOr<TensorReport> SolveOne(const MaskRun& run, size_t index,
 
 }  // namespace
 
-absl::StatusOr<std::vector<TensorReport>> SolveAll(const MaskRun& run, std::stop_source stop) {
+absl::StatusOr<std::vector<TensorReport>> SolveAll(const MaskRun& run,
+                                                   const std::stop_token& interrupt) {
+  std::stop_source stop;  // after a failure or an interrupt
+  const std::stop_callback follow(interrupt, [&stop] { stop.request_stop(); });
   const size_t count = run.selection.selected.size();
   std::vector<TensorReport> reports(count);
   std::atomic<size_t> next = 0;
@@ -129,7 +132,7 @@ absl::StatusOr<std::vector<TensorReport>> SolveAll(const MaskRun& run, std::stop
     for (size_t i = 0; i < wanted; ++i) threads.emplace_back(work);
   }
   if (!failure.ok()) return failure;
-  if (stop.stop_requested()) return absl::CancelledError("interrupted");
+  if (interrupt.stop_requested()) return absl::CancelledError("interrupted");
   return reports;
 }
 

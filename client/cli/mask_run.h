@@ -31,9 +31,10 @@ struct MaskRun {
 };
 
 // Solves all tensors of the selection and hands their masks to the output. The first failure stops
-// the others. A stop of `stop` cancels.
+// the others. A stop of `interrupt`, the user's, cancels.
 // Errors: those of client::MaskClient::SolveTensor(), the output's and the scores', naming the
 // tensor.
-absl::StatusOr<std::vector<TensorReport>> SolveAll(const MaskRun& run, std::stop_source stop);
+absl::StatusOr<std::vector<TensorReport>> SolveAll(const MaskRun& run,
+                                                   const std::stop_token& interrupt);
 
 }  // namespace tsenor::cli

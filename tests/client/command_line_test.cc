@@ -10,6 +10,7 @@
 #include "tests/client/fake_mask_service.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/program.h"
+#include "tests/support/silent_server.h"
 
 namespace tsenor {
 namespace {
@@ -216,21 +217,48 @@ TEST_F(CommandLine, AFullDiskLeavesNothing) {
   EXPECT_EQ(server.service().attempts(), 0);
 }
 
-TEST_F(CommandLine, AnInterruptLeavesNothing) {
-  std::atomic<bool> reached = false;
-  const FakeServer server([&](int, grpc::ServerContext& context, Stream&) {
-    reached = true;
-    while (!context.IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return grpc::Status::CANCELLED;
-  });
-  Program program(
-      {kTsenor, "mask", weights_, "--server", server.address(), "--pattern", "2:4", "--out", out_});
-  while (!reached) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+TEST_F(CommandLine, SignalsLeaveNothing) {
+  std::signal(SIGHUP, SIG_DFL);  // it may be ignored here (nohup), and programs inherit that
+  // The last two come together, as process managers send them.
+  const std::vector<std::vector<int>> cases = {{SIGINT},  {SIGTERM},         {SIGHUP},
+                                               {SIGQUIT}, {SIGINT, SIGTERM}, {SIGTERM, SIGINT}};
+  for (const std::vector<int>& signals : cases) {
+    std::atomic<bool> reached = false;
+    const FakeServer server([&](int, grpc::ServerContext& context, Stream&) {
+      reached = true;
+      while (!context.IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      return grpc::Status::CANCELLED;
+    });
+    Program program({kTsenor, "mask", weights_, "--server", server.address(), "--pattern", "2:4",
+                     "--out", out_});
+    while (!reached) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    for (const int signal : signals) program.Signal(signal);
+    const ProgramOutcome outcome = program.Wait();
+    EXPECT_EQ(outcome.exit_code, 130) << signals.front();
+    EXPECT_THAT(outcome.err, HasSubstr("interrupted")) << signals.front();
+    EXPECT_THAT(directory_.Names(), ElementsAre("model.safetensors")) << signals.front();
+  }
+}
+
+TEST_F(CommandLine, AnInterruptEndsConnecting) {
+  SilentServer server;
+  Program program({kTsenor, "mask", weights_, "--server", server.address(), "--pattern", "2:4",
+                   "--out", out_, "--connect-timeout", "120"});
+  server.WaitForClient();
+  const auto start = std::chrono::steady_clock::now();
   program.Signal(SIGINT);
   const ProgramOutcome outcome = program.Wait();
   EXPECT_EQ(outcome.exit_code, 130);
   EXPECT_THAT(outcome.err, HasSubstr("interrupted"));
-  EXPECT_THAT(directory_.Names(), ElementsAre("model.safetensors"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+TEST_F(CommandLine, AServerThatCancelsIsNoInterrupt) {
+  const FakeServer server(
+      [](int, grpc::ServerContext&, Stream&) { return grpc::Status::CANCELLED; });
+  const ProgramOutcome outcome = Mask(server.address(), {"--max-attempts", "1"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("the server cancelled"));
 }
 
 TEST_F(CommandLine, InfoTellsWhatTheServerIs) {

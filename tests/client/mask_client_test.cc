@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/client/fake_mask_service.h"
+#include "tests/support/silent_server.h"
 #include "tests/support/temporary_directory.h"
 
 namespace tsenor::client {
@@ -242,6 +243,92 @@ TEST_F(MaskClientTest, AStopEndsTheWaitBetweenAttempts) {
     stop.request_stop();
   });
   EXPECT_EQ(Solve(server, stop.get_token()).status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(MaskClientTest, AServerThatCancelsIsAway) {
+  const FakeServer server(FailBefore(3, grpc::StatusCode::CANCELLED));
+  EXPECT_TRUE(Solve(server).ok());
+  EXPECT_EQ(server.service().attempts(), 3);
+  const FakeServer always(FailBefore(100, grpc::StatusCode::CANCELLED));
+  const auto summary = Solve(always);
+  EXPECT_EQ(summary.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(summary.status().message()), HasSubstr("the server cancelled: not now"));
+}
+
+// Solves while the server at `address` goes away, and expects success if it is back 2 s later.
+class RestartTest : public MaskClientTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  RestartTest() { options_.retry = {.max_attempts = 2}; }
+
+  std::string address() const {
+    const std::string address = GetParam();
+    return address == "unix:" ? address + (directory_ / "socket") : address;
+  }
+
+  const TemporaryDirectory directory_;
+};
+
+TEST_P(RestartTest, TakesTimeButNoAttempts) {
+  auto first = std::make_unique<FakeServer>(Hang, address());
+  const auto client = MaskClient::Connect(first->address(), options_);
+  ASSERT_TRUE(client.ok()) << client.status();
+  std::unique_ptr<FakeServer> second;
+  std::jthread restarter([&] {
+    while (first->service().attempts() == 0) std::this_thread::yield();
+    const std::string same = first->address();
+    first.reset();
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    second = std::make_unique<FakeServer>(nullptr, same);
+  });
+  const auto summary = (*client)->SolveTensor(header_, {.bytes = bytes_},
+                                              [this](const MaskRows& rows) { return Take(rows); });
+  restarter.join();
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(mask_, ExpectedMask(header_));
+  EXPECT_EQ(second->service().attempts(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(OverEveryTransport, RestartTest, ::testing::Values("127.0.0.1:0", "unix:"),
+                         [](const auto& test) {
+                           return std::string(test.param) == "unix:" ? "Unix" : "Tcp";
+                         });
+
+TEST_F(MaskClientTest, AServerThatStaysAwayIsWaitedForUntilTheDeadline) {
+  auto server = std::make_unique<FakeServer>(Hang);
+  options_.solve_timeout = std::chrono::seconds(1);
+  const auto client = MaskClient::Connect(server->address(), options_);
+  ASSERT_TRUE(client.ok());
+  const std::jthread stopper([&] {
+    while (server->service().attempts() == 0) std::this_thread::yield();
+    server.reset();
+  });
+  const auto summary = (*client)->SolveTensor(header_, {.bytes = bytes_},
+                                              [](const MaskRows&) { return absl::OkStatus(); });
+  EXPECT_EQ(summary.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(summary.status().message()), HasSubstr("until 1000 ms had passed"));
+}
+
+TEST_F(MaskClientTest, AFrozenServerTakesNoLongerThanTheConnectTimeout) {
+  const SilentServer server;
+  options_.connect_timeout = std::chrono::milliseconds(300);
+  const auto start = std::chrono::steady_clock::now();
+  const auto client = MaskClient::Connect(server.address(), options_);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(MaskClientTest, AStopEndsConnecting) {
+  SilentServer server;
+  options_.connect_timeout = std::chrono::minutes(2);
+  std::stop_source stop;
+  const std::jthread stopper([&] {
+    server.WaitForClient();
+    stop.request_stop();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  const auto client = MaskClient::Connect(server.address(), options_, stop.get_token());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(MaskClientTest, ManyThreadsShareOneClient) {
