@@ -1,5 +1,7 @@
 #include "server/engine.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iterator>
@@ -8,6 +10,17 @@
 #include "absl/strings/str_cat.h"
 
 namespace tsenor::server {
+namespace {
+
+// How long no session was held when freed memory goes back to the kernel: long enough that it stays
+// between the tensors of one client.
+constexpr Duration kQuietTime = std::chrono::seconds(1);
+
+absl::Status DrainingError() {
+  return absl::UnavailableError("the server is draining; retry, on another server");
+}
+
+}  // namespace
 
 Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solver*> solvers,
                const Clock& clock, Observer& observer)
@@ -16,11 +29,9 @@ Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solve
       clock_(clock),
       observer_(observer),
       budget_(limits.memory_budget_bytes, observer),
-      dispatcher_(solvers_, batch, clock, observer) {
-  if (limits_.idle_timeout > Duration::zero()) {
-    idle_watch_ = std::thread([this] { WatchIdle(); });
-  }
-}
+      norms_budget_(limits.norms_budget_bytes(), unobserved_),
+      dispatcher_(solvers_, batch, clock, observer),
+      watch_([this] { Watch(); }) {}
 
 Engine::~Engine() {
   {
@@ -28,13 +39,15 @@ Engine::~Engine() {
     ending_ = true;
   }
   ending_changed_.notify_all();
-  if (idle_watch_.joinable()) idle_watch_.join();
+  watch_.join();
 }
 
 absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time deadline) {
   Sessions::iterator place;
   {
     std::lock_guard lock(mutex_);
+    worked_ = true;
+    if (!admitting_) return DrainingError();
     if (std::ssize(sessions_) >= limits_.max_streams) {
       observer_.OnRejected(RejectReason::kStreams);
       return absl::ResourceExhaustedError(absl::StrCat("the server solves ", sessions_.size(),
@@ -44,7 +57,8 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time d
     place = sessions_.emplace(sessions_.end());
   }
   auto session = std::make_shared<Session>(
-      SessionServices{limits_, clock_, budget_, dispatcher_, observer_}, peer, deadline);
+      SessionServices{limits_, clock_, budget_, norms_budget_, dispatcher_, observer_}, peer,
+      deadline);
   std::lock_guard lock(mutex_);
   *place = session;
   // The peer's pointer keeps the session and its place; pieces keep the session alone.
@@ -52,9 +66,25 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time d
     {
       std::lock_guard guard(mutex_);
       sessions_.erase(place);
+      if (sessions_.empty()) became_quiet_.notify_all();
     }
     session.reset();
   });
+}
+
+void Engine::StopAdmitting() {
+  std::lock_guard lock(mutex_);
+  admitting_ = false;
+}
+
+absl::Status Engine::CheckAdmitting() const {
+  std::lock_guard lock(mutex_);
+  return admitting_ ? absl::OkStatus() : DrainingError();
+}
+
+bool Engine::WaitUntilQuiet(Duration patience) {
+  std::unique_lock lock(mutex_);
+  return became_quiet_.wait_for(lock, patience, [this] { return sessions_.empty(); });
 }
 
 void Engine::CheckIdle() {
@@ -68,14 +98,24 @@ void Engine::CheckIdle() {
   for (const std::shared_ptr<Session>& session : live) session->CheckIdle();
 }
 
-void Engine::WatchIdle() {
+void Engine::Watch() {
+  const bool ends_idle = limits_.idle_timeout > Duration::zero();
   // At least a millisecond: a tiny timeout must not keep a core busy.
-  const Duration period =
-      std::max<Duration>(limits_.idle_timeout / 4, std::chrono::milliseconds(1));
+  const Duration period = ends_idle ? std::clamp<Duration>(limits_.idle_timeout / 4,
+                                                           std::chrono::milliseconds(1), kQuietTime)
+                                    : kQuietTime;
+  auto busy_time = std::chrono::steady_clock::now();  // when a session was last seen
   std::unique_lock lock(mutex_);
   while (!ending_changed_.wait_for(lock, period, [this] { return ending_; })) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!sessions_.empty()) busy_time = now;
+    const bool trims = worked_ && now - busy_time >= kQuietTime;
+    if (trims) worked_ = false;
     lock.unlock();
-    CheckIdle();
+    if (ends_idle) CheckIdle();
+    // Freed blocks between living ones never leave by themselves: after a burst of large messages
+    // the process would stay as large as it was.
+    if (trims) malloc_trim(0);
     lock.lock();
   }
 }

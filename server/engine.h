@@ -33,8 +33,15 @@ class Engine {
   ~Engine();
 
   // A session for `peer`; it counts against Limits::max_streams for as long as the pointer is held.
-  // Errors: ResourceExhausted when that many are held.
+  // Errors: ResourceExhausted when that many are held; Unavailable after StopAdmitting().
   absl::StatusOr<std::shared_ptr<Session>> Admit(SessionPeer& peer, Time deadline);
+
+  // From now on every session is refused.
+  void StopAdmitting();
+  // Unavailable after StopAdmitting().
+  absl::Status CheckAdmitting() const;
+  // Waits until no session is held, for at most `patience`; returns whether none is.
+  bool WaitUntilQuiet(Duration patience);
 
   // Session::CheckIdle() for every session. The engine does so itself, often enough that a stream
   // ends within 1.25 idle timeouts.
@@ -52,20 +59,27 @@ class Engine {
  private:
   using Sessions = std::list<std::weak_ptr<Session>>;
 
-  void WatchIdle();
+  // Ends idle sessions, and gives freed memory back to the kernel once there has been none for a
+  // while.
+  void Watch();
 
   const Limits limits_;
   const std::vector<Solver*> solvers_;
   const Clock& clock_;
   Observer& observer_;
   MemoryBudget budget_;
+  Observer unobserved_;
+  MemoryBudget norms_budget_;
   Dispatcher dispatcher_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ending_changed_;
-  bool ending_ = false;  // guarded by mutex_
+  std::condition_variable became_quiet_;  // sessions_ is empty
+  bool ending_ = false;                   // guarded by mutex_
+  bool admitting_ = true;                 // guarded by mutex_
+  bool worked_ = false;  // a session was asked for since the last trim; guarded by mutex_
   Sessions sessions_;    // guarded by mutex_
-  std::thread idle_watch_;
+  std::thread watch_;
 };
 
 }  // namespace tsenor::server

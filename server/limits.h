@@ -29,6 +29,12 @@ struct Limits {
   // How long a stream may make its server wait before it is ended. 0: for ever.
   Duration idle_timeout = std::chrono::seconds(60);
 
+  // Memory for the column norms of all tensors in flight, besides the budget: a tensor keeps them
+  // from its header to its end, and were they part of the budget, tensors that hold norms and wait
+  // for a piece could lock each other out. Half of it, so that the norms of any one tensor fit: 4
+  // bytes a column, of which there are at most max_block_row_bytes() / 2.
+  int64_t norms_budget_bytes() const { return memory_budget_bytes / 2; }
+
   // Greatest size of the first m rows of a tensor, in bytes: a block row must be solved as one. A
   // quarter of the budget, because its mask and statistics come on top and several streams should
   // fit; and its mask (at most a sixteenth, one bit for two bytes) must fit into half a message.

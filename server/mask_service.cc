@@ -86,6 +86,7 @@ class SolveStreamCall final
     switch (request_.message_case()) {
       case v1::SolveStreamRequest::kHeader: {
         auto spec = FromProto(request_.header());
+        request_.clear_header();  // its norms may be large, and the stream idle
         if (!spec.ok()) return session_->OnInvalidMessage(spec.status());
         return session_->OnHeader(*std::move(spec));
       }
@@ -242,6 +243,12 @@ grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext
                                                      v1::GetServerInfoResponse* response) {
   RpcRecord record(engine_, "GetServerInfo");
   record.Received(*request);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (const absl::Status status = engine_.CheckAdmitting(); !status.ok()) {
+    record.EndsWith(status);
+    reactor->Finish(ToGrpc(status));
+    return reactor;
+  }
   response->set_version(TSENOR_VERSION);
   for (Solver* solver : engine_.solvers()) ToProto(solver->info(), response->add_backends());
   ListSupported(response);
@@ -249,7 +256,6 @@ grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext
   response->set_memory_budget_bytes(static_cast<uint64_t>(engine_.limits().memory_budget_bytes));
   response->set_uptime_seconds(Seconds(engine_.clock().Now() - started_));
   record.Sent(*response);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
 }

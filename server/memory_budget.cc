@@ -21,6 +21,16 @@ void MemoryBudget::Acquire(int64_t bytes, Callback ready) {
   Serve();
 }
 
+std::optional<MemoryBudget::Grant> MemoryBudget::TryAcquire(int64_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    if (bytes > total_ - used_) return std::nullopt;
+    used_ += bytes;
+  }
+  observer_.OnMemoryChange(bytes);
+  return Grant(this, bytes);
+}
+
 int64_t MemoryBudget::used() const {
   std::lock_guard lock(mutex_);
   return used_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
@@ -51,6 +52,9 @@ class MemoryBudget {
   // that many are free, or from the thread that frees them. No lock is held during the call.
   // REQUIRES: 0 <= bytes <= total().
   void Acquire(int64_t bytes, Callback ready);
+
+  // A grant of `bytes` at once, past everyone who waits; nothing if they are not free.
+  std::optional<Grant> TryAcquire(int64_t bytes);
 
   int64_t total() const { return total_; }
   int64_t used() const;

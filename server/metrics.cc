@@ -201,11 +201,10 @@ MetricsEndpoint::~MetricsEndpoint() = default;
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(const std::string& address,
                                                                         const Metrics& metrics) {
   std::unique_ptr<MetricsEndpoint> endpoint(new MetricsEndpoint);
-  try {  // the library throws where it cannot listen
+  try {  // the library throws where it cannot listen, with words about its own inside
     endpoint->exposer_ = std::make_unique<prometheus::Exposer>(address);
-  } catch (const std::exception& failure) {
-    return absl::UnavailableError(
-        absl::StrCat("metrics-listen: cannot listen on ", address, ": ", failure.what()));
+  } catch (const std::exception&) {
+    return absl::UnavailableError(absl::StrCat("metrics-listen: cannot listen on ", address));
   }
   endpoint->exposer_->RegisterCollectable(metrics.registry());
   endpoint->address_ = absl::StrCat(address.substr(0, address.rfind(':')), ":",

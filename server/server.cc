@@ -4,7 +4,9 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,17 @@
 namespace tsenor::server {
 namespace {
 
+// How long a draining server answers new calls even if it has nothing left to do.
+constexpr Duration kLastCalls = std::chrono::milliseconds(100);
+
+// How long clients that have been answered may take to close their connections. Those that are idle
+// may not even look at the farewell for seconds.
+constexpr Duration kLastWords = std::chrono::seconds(1);
+
+// Calls on one connection besides those that solve: probes, and those that are to hear that there
+// are too many.
+constexpr int kSpareCalls = 64;
+
 void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(limits.max_message_bytes));
@@ -21,6 +34,9 @@ void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   // hardly compress. gRPC answers such calls with UNIMPLEMENTED.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  // A unary call is read before it can be refused: a connection has no more of them at once than
+  // this. What goes beyond waits at the client.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.max_streams + kSpareCalls);
   // By default two servers may share a port, and each would get some of the other's clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
@@ -32,14 +48,14 @@ std::string WithPort(const std::string& address, int port) {
 
 }  // namespace
 
-Server::Server() = default;
+Server::Server(Engine& engine) : engine_(engine) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::vector<std::string>& addresses,
                                                       Engine& engine) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
-  std::unique_ptr<Server> server(new Server);
+  std::unique_ptr<Server> server(new Server(engine));
   server->service_ = std::make_unique<MaskService>(engine);
   grpc::ServerBuilder builder;
   Configure(builder, engine.limits());
@@ -68,15 +84,19 @@ Server::~Server() { Drain(Duration::zero()); }
 bool Server::Drain(Duration patience) {
   if (server_ == nullptr) return true;
   server_->GetHealthCheckService()->Shutdown();
-  const auto deadline = std::chrono::system_clock::now() + patience;
-  server_->Shutdown(deadline);
-  const bool patient = std::chrono::system_clock::now() < deadline;
+  // A call that meets gRPC's shutdown is cancelled without a reason. So the engine refuses calls
+  // first, in words, for as long as it still works and a moment longer, for those under way.
+  engine_.StopAdmitting();
+  const Duration last_calls = std::min<Duration>(patience, kLastCalls);
+  std::this_thread::sleep_for(last_calls);
+  const bool quiet = engine_.WaitUntilQuiet(patience - last_calls);
+  server_->Shutdown(std::chrono::system_clock::now() + (quiet ? kLastWords : Duration::zero()));
   server_->Wait();
   server_.reset();
   for (const std::string& address : addresses_) {
     if (const std::string path = UnixPath(address); !path.empty()) unlink(path.c_str());
   }
-  return patient;
+  return quiet;
 }
 
 }  // namespace tsenor::server

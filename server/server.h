@@ -33,13 +33,15 @@ class Server {
   // As given to Start(), with the real ports.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
-  // Reports NOT_SERVING, takes no new RPC, and waits for those in flight; cancels what is left
-  // after `patience`. Returns whether nothing was. Once it has returned, no session has a peer.
+  // Reports NOT_SERVING, refuses new RPCs with UNAVAILABLE, and waits for those in flight; cancels
+  // what is left after `patience`. Returns whether nothing was. Once it has returned, no session
+  // has a peer.
   bool Drain(Duration patience);
 
  private:
-  Server();
+  explicit Server(Engine& engine);
 
+  Engine& engine_;
   std::vector<std::string> addresses_;
   std::unique_ptr<MaskService> service_;
   std::unique_ptr<grpc::Server> server_;  // null when drained

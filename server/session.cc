@@ -74,11 +74,25 @@ void Session::OnHeader(TensorSpec spec) {
     }
     spec_ = std::move(spec);
     layout_.emplace(*spec_, services_.limits);
-    if (!spec_->column_norms.empty()) {
-      column_norms_ = std::make_shared<const std::vector<float>>(std::move(spec_->column_norms));
-    }
+    if (absl::Status status = KeepNorms(); !status.ok()) return Fail(status);
     RequestPiece();
   });
+}
+
+absl::Status Session::KeepNorms() {
+  if (spec_->column_norms.empty()) return absl::OkStatus();
+  const int64_t bytes = static_cast<int64_t>(spec_->column_norms.size() * sizeof(float));
+  auto grant = services_.norms_budget.TryAcquire(bytes);
+  if (!grant.has_value()) {
+    services_.observer.OnRejected(RejectReason::kStreams);
+    return absl::ResourceExhaustedError(
+        absl::StrCat("scores.column_norms has ", bytes,
+                     " bytes; with those of the other tensors in flight they ", "must be at most ",
+                     services_.norms_budget.total(), "; retry later"));
+  }
+  norms_grant_ = *std::move(grant);
+  column_norms_ = std::make_shared<const std::vector<float>>(std::move(spec_->column_norms));
+  return absl::OkStatus();
 }
 
 void Session::OnChunk(const Chunk& chunk) {

@@ -72,7 +72,8 @@ class SessionPeer {
 struct SessionServices {
   const Limits& limits;
   const Clock& clock;
-  MemoryBudget& budget;
+  MemoryBudget& budget;        // for pieces
+  MemoryBudget& norms_budget;  // for column norms: Limits::norms_budget_bytes()
   PieceScheduler& scheduler;
   Observer& observer;
 };
@@ -120,6 +121,8 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   template <typename Event>
   void Post(Event event);
 
+  // Takes the norms out of the header. Errors: ResourceExhausted if there is no memory for them.
+  absl::Status KeepNorms();
   absl::Status CheckChunk(const Chunk& chunk) const;
   // Asks for the memory of the next piece, if there is one to come and room for it.
   void RequestPiece();
@@ -146,6 +149,7 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // Receiving.
   std::optional<TensorSpec> spec_;  // set by the header
   std::optional<TensorLayout> layout_;
+  MemoryBudget::Grant norms_grant_;  // for the next
   std::shared_ptr<const std::vector<float>> column_norms_;
   bool reading_ = false;                // a Read() is unanswered
   bool half_closed_ = false;            // the client has sent its last message

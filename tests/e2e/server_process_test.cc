@@ -172,6 +172,55 @@ TEST(ServerProcess, ServesMetrics) {
                                  "method=\"optimal\"} 64"));
 }
 
+#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory
+// Headers of 15 MB, and nothing after them: the memory of all that goes back to the kernel.
+TEST(ServerProcess, IsSmallAgainAfterManyLargeHeaders) {
+  constexpr int64_t kMiB = int64_t{1} << 20;
+  constexpr int kColumns = 3'900'000;
+  ServerProgram server;
+  v1::TensorHeader header = MakeHeader(2, kColumns, 1, 2);
+  header.set_dtype(v1::DATA_TYPE_FLOAT16);
+  header.mutable_scores()->set_kind(v1::SCORE_KIND_MAGNITUDE_TIMES_COLUMN_NORM);
+  header.mutable_scores()->mutable_column_norms()->Resize(kColumns, 1.0f);
+  const v1::SolveStreamRequest message = HeaderMessage(header);
+  {
+    const auto stub = MakeStub(server.address());
+    std::vector<grpc::ClientContext> contexts(16);
+    std::vector<
+        std::unique_ptr<grpc::ClientReaderWriter<v1::SolveStreamRequest, v1::SolveStreamResponse>>>
+        streams;
+    for (grpc::ClientContext& context : contexts) {
+      streams.push_back(stub->SolveStream(&context));
+      ASSERT_TRUE(streams.back()->Write(message));
+    }
+    const auto is_large = [&] { return server.program().PeakResidentBytes() > 200 * kMiB; };
+    for (int k = 0; k < 100 && !is_large(); ++k) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    EXPECT_TRUE(is_large());
+    for (grpc::ClientContext& context : contexts) context.TryCancel();
+    for (const auto& stream : streams) {
+      EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+    }
+  }
+  const auto is_small = [&] { return server.program().ResidentBytes() < 64 * kMiB; };
+  for (int k = 0; k < 100 && !is_small(); ++k) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(is_small()) << server.program().ResidentBytes() / kMiB << " MiB, of at most "
+                          << server.program().PeakResidentBytes() / kMiB;
+  ExpectServes(server.address());
+}
+#endif
+
+TEST(ServerProcess, RefusesAFileWithUnknownKeys) {
+  const TemporaryDirectory directory;
+  WriteWholeFile(directory / "server.toml", "max-streems = 3\n");
+  const ProgramOutcome outcome = RunProgram({kServer, "--config", directory / "server.toml"});
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("max-streems"));
+}
+
 TEST(ServerProcess, ReplacesTheSocketOfAKilledServer) {
   const TemporaryDirectory directory;
   const std::string address = "unix:" + (directory / "server.sock");

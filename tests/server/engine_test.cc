@@ -180,6 +180,21 @@ TEST_F(EngineTest, RefusesMoreStreamsThanAllowedUntilOneEnds) {
   EXPECT_TRUE(engine_->Admit(third, Time::max()).ok());
 }
 
+TEST_F(EngineTest, RefusesSessionsOnceItStopsAdmitting) {
+  Start();
+  solver_.Block();
+  auto solving = Run(2, 2);
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  EXPECT_TRUE(engine_->CheckAdmitting().ok());
+  engine_->StopAdmitting();
+  EXPECT_TRUE(absl::IsUnavailable(engine_->CheckAdmitting()));
+  WholeTensorPeer late(MakeSpec(2, 2), {}, 1);
+  EXPECT_TRUE(absl::IsUnavailable(engine_->Admit(late, Time::max()).status()));
+  solver_.Unblock();
+  ASSERT_TRUE(solving->Wait());
+  EXPECT_TRUE(solving->summary().has_value());
+}
+
 TEST_F(EngineTest, WatchesForIdleStreamsByItself) {
   limits_.idle_timeout = std::chrono::milliseconds(40);
   Start();

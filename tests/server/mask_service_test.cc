@@ -253,6 +253,65 @@ TEST_F(ServiceTest, RefusesAPortThatIsTaken) {
   ExpectHealthy();
 }
 
+TEST_F(ServiceTest, RefusesNormsBeyondTheirBudget) {
+  limits_.memory_budget_bytes = 1 << 20;
+  Start();
+  // The norms of one tensor are 128 KiB; there is room for four.
+  v1::TensorHeader header = MakeHeader(8, 32768, 1, 2);
+  header.mutable_scores()->set_kind(v1::SCORE_KIND_MAGNITUDE_TIMES_COLUMN_NORM);
+  for (int k = 0; k < 32768; ++k) header.mutable_scores()->add_column_norms(1);
+  std::vector<grpc::ClientContext> contexts(5);
+  std::vector<
+      std::unique_ptr<grpc::ClientReaderWriter<v1::SolveStreamRequest, v1::SolveStreamResponse>>>
+      streams;
+  for (grpc::ClientContext& context : contexts) {
+    streams.push_back(stub_->SolveStream(&context));
+    ASSERT_TRUE(streams.back()->Write(HeaderMessage(header)));
+  }
+  // One of the five is refused, whichever came last.
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> readers;
+  for (auto& stream : streams) {
+    readers.emplace_back([&] {
+      v1::SolveStreamResponse response;
+      EXPECT_FALSE(stream->Read(&response));
+      const grpc::Status status = stream->Finish();
+      if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) ++refused;
+    });
+  }
+  EXPECT_TRUE(WaitUntil([&] { return refused == 1; }));
+  for (grpc::ClientContext& context : contexts) context.TryCancel();
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(refused, 1);
+  EXPECT_TRUE(WaitUntilMemoryIsFree());
+  EXPECT_TRUE(WaitUntil([&] {  // the norms' memory is free again, too
+    return SolveStream(*stub_, {HeaderMessage(header)}).status.error_code() ==
+           grpc::StatusCode::INVALID_ARGUMENT;
+  }));
+}
+
+TEST_F(ServiceTest, ADrainingServerRefusesInWords) {
+  Start();
+  solver_.Block();
+  std::thread client([this] { ExpectHealthy(); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread drain([this] { EXPECT_TRUE(server_->Drain(std::chrono::seconds(30))); });
+  ASSERT_TRUE(WaitUntil([this] { return !engine_->CheckAdmitting().ok(); }));
+  // On a connection that is open, for as long as there is work: no call is cut off.
+  const StreamAnswer stream =
+      SolveStream(*stub_, Messages(MakeHeader(8, 8, 1, 2), ToBytes(Weights(8, 8)), 100));
+  EXPECT_EQ(stream.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_NE(stream.status.error_message().find("draining"), std::string::npos);
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  const grpc::Status status = stub_->GetServerInfo(&context, {}, &info);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_NE(status.error_message().find("draining"), std::string::npos);
+  solver_.Unblock();
+  client.join();
+  drain.join();
+}
+
 TEST_F(ServiceTest, DrainFinishesWhatIsInFlight) {
   Start();
   solver_.Block();

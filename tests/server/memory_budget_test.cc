@@ -29,6 +29,16 @@ class MemoryBudgetTest : public ::testing::Test {
   std::vector<Grant> grants_;
 };
 
+TEST_F(MemoryBudgetTest, TryAcquireTakesWhatIsFreeOrNothing) {
+  auto most = budget_.TryAcquire(60);
+  ASSERT_TRUE(most.has_value());
+  EXPECT_FALSE(budget_.TryAcquire(41).has_value());
+  EXPECT_TRUE(budget_.TryAcquire(40).has_value());
+  EXPECT_EQ(budget_.used(), 60);  // the second grant is gone already
+  most.reset();
+  EXPECT_EQ(budget_.used(), 0);
+}
+
 TEST_F(MemoryBudgetTest, GrantsAtOnceWhatIsFree) {
   Ask(1, 60);
   Ask(2, 40);

@@ -104,8 +104,9 @@ TEST(MetricsEndpoint, SaysWhereItListensAndFailsWhereItCannot) {
   const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", metrics);
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   EXPECT_THAT((*endpoint)->address(), ::testing::MatchesRegex("127.0.0.1:[1-9][0-9]*"));
-  EXPECT_EQ(MetricsEndpoint::Start((*endpoint)->address(), metrics).status().code(),
-            absl::StatusCode::kUnavailable);
+  const absl::Status taken = MetricsEndpoint::Start((*endpoint)->address(), metrics).status();
+  EXPECT_EQ(taken.message(), "metrics-listen: cannot listen on " + (*endpoint)->address());
+  EXPECT_EQ(taken.code(), absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

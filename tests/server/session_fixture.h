@@ -105,8 +105,10 @@ class SessionTest : public ::testing::Test {
 
   void Start() {
     budget_.emplace(limits_.memory_budget_bytes, observer_);
+    norms_budget_.emplace(limits_.norms_budget_bytes(), observer_);
     session_ = std::make_shared<Session>(
-        SessionServices{limits_, clock_, *budget_, scheduler_, observer_}, peer_, Time::max());
+        SessionServices{limits_, clock_, *budget_, *norms_budget_, scheduler_, observer_}, peer_,
+        Time::max());
     session_->Start();
   }
   void Start(TensorSpec spec) {
@@ -153,6 +155,7 @@ class SessionTest : public ::testing::Test {
   Observer observer_;
   Limits limits_;
   std::optional<MemoryBudget> budget_;
+  std::optional<MemoryBudget> norms_budget_;
   FakeScheduler scheduler_;
   FakePeer peer_;
   std::shared_ptr<Session> session_;

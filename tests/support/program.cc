@@ -99,10 +99,14 @@ ProgramOutcome Program::Wait() {
           .peak_resident_bytes = int64_t{usage.ru_maxrss} * 1024};
 }
 
-int64_t Program::PeakResidentBytes() const {
+int64_t Program::PeakResidentBytes() const { return StatusBytes("VmHWM:"); }
+
+int64_t Program::ResidentBytes() const { return StatusBytes("VmRSS:"); }
+
+int64_t Program::StatusBytes(const std::string& field) const {
   std::ifstream file("/proc/" + std::to_string(pid_) + "/status");
   for (std::string line; std::getline(file, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+    if (line.rfind(field, 0) == 0) return std::stoll(line.substr(field.size())) * 1024;
   }
   return 0;
 }

@@ -43,8 +43,12 @@ class Program {
 
   // Greatest resident set so far, in bytes (VmHWM), of a running program.
   int64_t PeakResidentBytes() const;
+  // Resident set now, in bytes (VmRSS), of a running program.
+  int64_t ResidentBytes() const;
 
  private:
+  int64_t StatusBytes(const std::string& field) const;
+
   pid_t pid_ = -1;  // -1 once waited for
   std::string out_path_;
   std::string err_path_;
