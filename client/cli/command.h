@@ -17,7 +17,7 @@ enum ExitCode : int {
   kInterrupted = 130,
 };
 
-// Prints "tsenor: MESSAGE" on stderr and returns `code`.
+// Prints "tsenor: MESSAGE" on stderr, fit for a terminal (Printable()), and returns `code`.
 int Fail(const absl::Status& status, ExitCode code = kFailure);
 
 // Each adds one command to `app`. The command runs when the line is parsed and leaves its exit code
@@ -28,6 +28,10 @@ void AddInfoCommand(CLI::App& app, int& exit_code);
 void AddReportCommand(CLI::App& app, int& exit_code);
 
 // Options that several commands have, each also read from its environment variable.
+// The server's is refused unless it is host:port or unix:PATH.
 CLI::Option* AddServerOption(CLI::App& command, std::string& server);
+
+// Accepts numbers from `least` to `most`; not NaN, which CLI::Range lets through.
+CLI::Validator Within(double least, double most);
 
 }  // namespace tsenor::cli

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "client/cli/command.h"
+#include "client/cli/table.h"
 #include "client/mask_client.h"
 
 namespace tsenor::cli {
@@ -27,10 +28,11 @@ void PrintJson(const v1::GetServerInfoResponse& info) {
 }
 
 void PrintText(const std::string& address, const v1::GetServerInfoResponse& info) {
-  std::cout << "server          " << address << ", version " << info.version() << ", up "
+  std::cout << "server          " << address << ", version " << Printable(info.version()) << ", up "
             << static_cast<int64_t>(info.uptime_seconds()) << " s\n";
   for (const v1::Backend& backend : info.backends()) {
-    std::cout << "backend         " << backend.name() << ": " << backend.device();
+    std::cout << "backend         " << Printable(backend.name()) << ": "
+              << Printable(backend.device());
     if (backend.threads() > 0) std::cout << ", " << backend.threads() << " threads";
     std::cout << '\n';
   }

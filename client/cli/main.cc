@@ -1,6 +1,7 @@
 // `tsenor`: the command line. Composes the commands; each lives in its own file.
 #include <csignal>
 #include <cstdlib>
+#include <iostream>
 
 #include "client/cli/command.h"
 
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
       "Exit codes: 0 ok, 1 failure, 2 usage, 3 no server, 4 infeasible mask, 130 interrupted.");
   app.require_subcommand(1);
   app.fallthrough();
+  app.allow_config_extras(CLI::config_extras_mode::error);  // a typing error is no default
   int exit_code = kOk;
   AddMaskCommand(app, exit_code);
   AddVerifyCommand(app, exit_code);
@@ -31,7 +33,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help and --version too
-    return app.exit(error) == 0 ? kOk : kUsage;
+    if (app.exit(error) != 0) return kUsage;
+  }
+  // All that a command prints: half a table is no success.
+  if (!std::cout.flush() && exit_code == kOk) {
+    return Fail(absl::DataLossError("cannot write to standard output"));
   }
   return exit_code;
 }

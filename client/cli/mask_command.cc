@@ -179,12 +179,12 @@ void AddTransportFlags(CLI::App& command, MaskFlags& flags) {
       .add_option("--connect-timeout", flags.connect_timeout_seconds,
                   "Seconds to wait for the server")
       ->envname("TSENOR_CONNECT_TIMEOUT")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(Within(0, 86400))
       ->capture_default_str();
   command
       .add_option("--timeout", flags.timeout_seconds, "Seconds for one tensor, retries included")
       ->envname("TSENOR_TIMEOUT")
-      ->check(CLI::Range(0.001, 604800.0))
+      ->check(Within(0.001, 604800))
       ->capture_default_str();
   command
       .add_option("--max-attempts", flags.max_attempts,

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/table.h"
 
 namespace tsenor::cli {
 namespace {
@@ -60,9 +61,10 @@ TensorReport ReportOf(const SelectedTensor& tensor, const std::string& pattern,
 }
 
 std::string LineOf(const TensorReport& report) {
-  return absl::StrFormat("%s [%d, %d] %s gap %.1e, %d of %d blocks proven, %.3f s", report.name,
-                         report.rows, report.columns, report.pattern, report.relative_gap,
-                         report.blocks_proven_optimal, report.blocks, report.seconds);
+  return absl::StrFormat("%s [%d, %d] %s gap %.1e, %d of %d blocks proven, %.3f s",
+                         Printable(report.name), report.rows, report.columns, report.pattern,
+                         report.relative_gap, report.blocks_proven_optimal, report.blocks,
+                         report.seconds);
 }
 
 absl::StatusOr<TensorReport> SolveOne(const MaskRun& run, size_t index,

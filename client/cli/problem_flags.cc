@@ -2,8 +2,11 @@
 
 #include <re2/re2.h>
 
+#include <limits>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
 
 namespace tsenor::cli {
 namespace {
@@ -33,9 +36,11 @@ absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text) {
   uint32_t n = 0;
   uint32_t m = 0;
   if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(0, colon), &n) ||
-      !absl::SimpleAtoi(text.substr(colon + 1), &m) || m == 0 || n > m) {
+      !absl::SimpleAtoi(text.substr(colon + 1), &m) || m == 0 || n > m || m > kLargestM ||
+      text != absl::StrCat(n, ":", m)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("pattern must be N:M with 0 <= N <= M and M >= 1, not '", text, "'"));
+        absl::StrCat("pattern must be N:M with 0 <= N <= M and 1 <= M <= ", kLargestM,
+                     ", in plain digits, not '", text, "'"));
   }
   v1::Pattern pattern;
   pattern.set_n(n);
@@ -85,8 +90,10 @@ void AddMethodFlags(CLI::App& command, MethodFlags& flags) {
       ->check(CLI::IsMember({"optimal", "tsenor"}))
       ->capture_default_str();
   command.add_option("--gap-tolerance", flags.gap_tolerance, "optimal: relative gap to refine to")
+      ->check(Within(0, 1))
       ->envname("TSENOR_GAP_TOLERANCE");
   command.add_option("--tau", flags.tau, "tsenor: regularisation strength [server: 200]")
+      ->check(Within(0, std::numeric_limits<double>::max()))
       ->envname("TSENOR_TAU");
   command.add_option("--iterations", flags.iterations, "tsenor: Dykstra iterations [server: 300]")
       ->envname("TSENOR_ITERATIONS");

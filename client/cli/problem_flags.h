@@ -31,7 +31,11 @@ struct MethodFlags {
   std::optional<uint32_t> swaps;
 };
 
-// Parses "N:M". Errors: InvalidArgument unless 0 <= N <= M and M >= 1.
+// The largest M of the solver library and of every server.
+inline constexpr uint32_t kLargestM = 128;
+
+// Parses "N:M", in plain digits without sign, space or leading zero, so that equal patterns have
+// equal texts. Errors: InvalidArgument unless 0 <= N <= M and 1 <= M <= kLargestM.
 absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text);
 
 // "optimal" or "tsenor". REQUIRES: one of those.

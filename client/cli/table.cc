@@ -7,8 +7,46 @@
 #include "absl/strings/str_format.h"
 
 namespace tsenor::cli {
+namespace {
 
-void PrintAligned(const std::vector<TableRow>& rows, std::ostream& out) {
+// Widest name, in bytes: with the other columns about two thirds of a wide terminal. Names of real
+// models stay below it.
+constexpr size_t kMaxNameBytes = 64;
+
+// The end of a long name, which tells tensors apart.
+std::string ShortName(const std::string& name) {
+  constexpr char kEllipsis[] = "...";
+  if (name.size() <= kMaxNameBytes) return name;
+  size_t start = name.size() - (kMaxNameBytes - (sizeof(kEllipsis) - 1));
+  const auto continues = [&](size_t i) { return (static_cast<uint8_t>(name[i]) & 0xc0) == 0x80; };
+  while (start < name.size() && continues(start)) ++start;  // whole UTF-8 characters
+  return kEllipsis + name.substr(start);
+}
+
+}  // namespace
+
+std::string Printable(const std::string& text) {
+  std::string printable;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    // U+0080 to U+009F are control characters, too: C2 80 to C2 9F in UTF-8.
+    const bool c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<uint8_t>(text[i + 1]) < 0xa0;
+    if (byte >= 0x20 && byte != 0x7f && !c1) {
+      printable += text[i];
+      continue;
+    }
+    absl::StrAppendFormat(&printable, "\\x%02x", byte);
+    if (c1) absl::StrAppendFormat(&printable, "\\x%02x", static_cast<uint8_t>(text[++i]));
+  }
+  return printable;
+}
+
+void PrintAligned(const std::vector<TableRow>& raw, std::ostream& out) {
+  std::vector<TableRow> rows = raw;
+  for (TableRow& row : rows) {
+    for (std::string& cell : row) cell = Printable(cell);
+    if (!row.empty()) row.front() = ShortName(row.front());
+  }
   std::vector<size_t> widths(rows.empty() ? 0 : rows.front().size());
   for (const TableRow& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());

@@ -10,8 +10,12 @@ namespace tsenor::cli {
 
 using TableRow = std::vector<std::string>;
 
+// The text with control characters, which a terminal would obey, as \xNN. Other bytes stay.
+std::string Printable(const std::string& text);
+
 // Prints rows of equal length, each column as wide as its widest cell: the first to the left, the
-// others to the right.
+// others to the right. Cells are made Printable(); of a long one in the first column, a name, the
+// end is shown.
 void PrintAligned(const std::vector<TableRow>& rows, std::ostream& out);
 
 // "384 x 1536".

@@ -189,13 +189,10 @@ TableRow RowOf(const SelectedTensor& tensor, const VerifyFlags& flags,
                                   ? "yes"
                                   : absl::StrCat("NO: ", certificate.lines_over, " lines over, ",
                                                  certificate.lines_under, " under");
-  return {tensor.name(),
-          MatrixText(tensor.rows, tensor.columns),
-          flags.problem.pattern,
-          verdict,
-          absl::StrFormat("%.9g", stats.value),
-          absl::StrFormat("%.9g", stats.bound),
-          GapText(stats.value, stats.bound),
+  return {tensor.name(), MatrixText(tensor.rows, tensor.columns), flags.problem.pattern, verdict,
+          absl::StrFormat("%.9g", stats.value), absl::StrFormat("%.9g", stats.bound),
+          // More than the pattern allows may exceed the bound: there is no gap.
+          certificate.lines_over > 0 ? "-" : GapText(stats.value, stats.bound),
           ShareText(stats.value, stats.score_sum)};
 }
 
@@ -240,11 +237,7 @@ absl::StatusOr<bool> VerifyAll(const VerifyFlags& flags, Pattern pattern) {
 int RunVerify(const VerifyFlags& flags) {
   const absl::StatusOr<v1::Pattern> text = ParsePattern(flags.problem.pattern);
   if (!text.ok()) return Fail(text.status(), kUsage);
-  if (text->m() > static_cast<uint32_t>(kMaxM)) {
-    return Fail(absl::InvalidArgumentError(
-                    absl::StrCat("pattern.m is ", text->m(), ", must be at most ", kMaxM)),
-                kUsage);
-  }
+  static_assert(kLargestM == kMaxM);
   const Pattern pattern{.n = static_cast<int>(text->n()), .m = static_cast<int>(text->m())};
   const absl::StatusOr<bool> feasible = VerifyAll(flags, pattern);
   if (!feasible.ok()) return Fail(feasible.status());

@@ -18,6 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Stream = FakeMaskService::Stream;
 
 constexpr char kTsenor[] = TSENOR_BINARY_DIR "/bin/tsenor";
@@ -88,7 +89,27 @@ TEST_F(CommandLine, UsageErrorsExitWithTwo) {
       {"mask", weights_, "--out", out_, "--pattern", "2:4", "--tau", "3"},
       {"mask", weights_, "--out", out_, "--pattern", "2:4", "--gap-tolerance", "1", "--method",
        "tsenor"},
-      {"verify", weights_, out_, "--pattern", "2:400"}};
+      {"verify", weights_, out_, "--pattern", "2:400"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:400"},
+      {"verify", weights_, out_, "--pattern", "5:4"},
+      {"mask", weights_, "--out", out_, "--pattern", " 2 : 4"},
+      {"mask", weights_, "--out", out_, "--pattern", "+2:4"},
+      {"mask", weights_, "--out", out_, "--pattern", "02:04"},
+      {"verify", weights_, out_, "--pattern", "02:4"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--timeout", "nan"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--connect-timeout", "nan"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--method", "tsenor", "--tau", "nan"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--gap-tolerance", "nan"},
+      {"info", "--server", ""},
+      {"info", "--server", "localhost"},
+      {"info", "--server", "localhost:"},
+      {"info", "--server", ":50051"},
+      {"info", "--server", "localhost:0"},
+      {"info", "--server", "localhost:65536"},
+      {"info", "--server", "localhost:+1"},
+      {"info", "--server", "http://localhost:50051"},
+      {"info", "--server", "::1:50051"},
+      {"info", "--server", "unix:"}};
   for (const auto& arguments : wrong) {
     const ProgramOutcome outcome = Run(arguments);
     EXPECT_EQ(outcome.exit_code, 2) << ::testing::PrintToString(arguments) << outcome.err;
@@ -159,6 +180,52 @@ TEST_F(CommandLine, AFileWinsOverTheEnvironmentAndTheCommandLineOverBoth) {
   const ProgramOutcome absent = Run({"info"}, {.environment = {"TSENOR_CONFIG=absent.toml"}});
   EXPECT_EQ(absent.exit_code, 2);
   EXPECT_THAT(absent.err, HasSubstr("absent.toml"));
+}
+
+TEST_F(CommandLine, AConfigurationFileWithUnknownKeysIsRefused) {
+  const FakeServer server;
+  const std::string file = directory_ / "tsenor.toml";
+  for (const char* text :
+       {"[mask]\npatern = \"3:4\"\n", "[maks]\nquiet = true\n", "no key\n", "pattern = \"3:4\"\n",
+        "\x7f"
+        "ELF\x01\n"}) {
+    WriteWholeFile(file, text);
+    const ProgramOutcome outcome = Mask(server.address(), {"--config", file});
+    EXPECT_EQ(outcome.exit_code, 2) << text << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(out_)) << text;
+  }
+}
+
+TEST_F(CommandLine, AFullStandardOutputIsAFailure) {
+  const FakeServer server;
+  const std::string report = directory_ / "report.json";
+  ASSERT_EQ(Mask(server.address(), {"--report", report}).exit_code, 0);
+  const std::string mask = "mask " + weights_ + " --pattern 2:4 --out " + out_ + " --quiet";
+  for (const std::string& command : {"report " + report, std::string("info"), mask,
+                                     std::string("info --json"), std::string("--help")}) {
+    const ProgramOutcome outcome =
+        RunProgram({"/bin/sh", "-c", std::string(kTsenor) + " " + command + " > /dev/full"},
+                   {.environment = {"TSENOR_SERVER=" + server.address()}});
+    EXPECT_EQ(outcome.exit_code, 1) << command;
+    EXPECT_THAT(outcome.err, HasSubstr("cannot write to standard output")) << command;
+  }
+}
+
+TEST_F(CommandLine, NamesAreFitForATerminal) {
+  const FakeServer server;
+  const std::string long_name = std::string(500, 'x') + ".weight";
+  WriteCheckpointFile(weights_, {GaussianMatrix("a\x7f"
+                                                "b\xc2\x9b"
+                                                "c",
+                                                8, 16),
+                                 GaussianMatrix(long_name, 8, 16)});
+  const ProgramOutcome outcome = Mask(server.address());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  for (const std::string& text : {outcome.out, outcome.err}) {
+    EXPECT_THAT(text, AllOf(HasSubstr("a\\x7fb\\xc2\\x9bc"), Not(HasSubstr("\x7f"))));
+  }
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("...xxxx"), HasSubstr("xx.weight ")));
+  EXPECT_THAT(outcome.out, Not(HasSubstr(std::string(65, 'x'))));
 }
 
 TEST_F(CommandLine, BadInputIsNamedAndLeavesNothing) {
@@ -312,6 +379,7 @@ TEST_F(CommandLine, VerifyFindsInfeasibleMasks) {
   const ProgramOutcome over = Run(Verify(out_));
   EXPECT_EQ(over.exit_code, 4);
   EXPECT_THAT(over.out, HasSubstr("NO: 64 lines over, 0 under"));
+  EXPECT_THAT(over.out, ::testing::ContainsRegex("[0-9] +-  100.000 %"));
   WriteCheckpointFile(out_, masks('\0'));
   const ProgramOutcome under = Run(Verify(out_));
   EXPECT_EQ(under.exit_code, 4);
