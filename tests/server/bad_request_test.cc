@@ -82,10 +82,6 @@ std::vector<BadStream> BadHeaders() {
                 {"pattern.n", "4294967295", "[1, 128]"}),
       BadHeader("LongName", [](Header& h) { h.set_name(std::string(1025, 'x')); },
                 {"name", "1025 bytes", "1024"}),
-      BadHeader("NaNGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(NAN); },
-                {"optimal.gap_tolerance", "nan", "(0, 1]"}),
-      BadHeader("ZeroGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(0); },
-                {"optimal.gap_tolerance", "0", "(0, 1]"}),
       BadHeader("NoPattern", [](Header& h) { h.clear_pattern(); }, {"pattern", "not set"}),
       BadHeader("NotDivisible", [](Header& h) { h.set_shape(1, 9); }, {"shape[1]", "9", "2"}),
       BadHeader("OneLength", [](Header& h) { h.mutable_shape()->RemoveLast(); },
@@ -111,6 +107,16 @@ std::vector<BadStream> BadHeaders() {
                 {"scores.kind", "-1", "GIVEN"}),
       BadHeader("UnknownEdge", [](Header& h) { h.set_edge(static_cast<v1::Edge>(3)); },
                 {"edge", "3", "PAD"}),
+  };
+}
+
+std::vector<BadStream> BadOptions() {
+  using Header = v1::TensorHeader;
+  return {
+      BadHeader("NaNGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(NAN); },
+                {"optimal.gap_tolerance", "nan", "(0, 1]"}),
+      BadHeader("ZeroGapTolerance", [](Header& h) { h.mutable_optimal()->set_gap_tolerance(0); },
+                {"optimal.gap_tolerance", "0", "(0, 1]"}),
       BadHeader("OptionsOfAnotherMethod", [](Header& h) { h.mutable_tsenor(); },
                 {"options", "tsenor", "METHOD_OPTIMAL"}),
       BadHeader("TooManyIterations",
@@ -151,6 +157,7 @@ std::vector<BadStream> BadHeaders() {
 std::vector<BadStream> BadStreams() {
   const std::string good(256, '\0');
   std::vector<BadStream> streams = BadHeaders();
+  for (BadStream& bad : BadOptions()) streams.push_back(std::move(bad));
   const std::vector<BadStream> others = {
       BadData("NaN", [] { return std::vector{ChunkMessage(0, BytesWith(19, NAN))}; },
               {"data", "row 2", "column 3", "19", "NaN", "finite"}),
