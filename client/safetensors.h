@@ -69,7 +69,9 @@ class SafetensorsFile {
   MappedFile file_;
   SafetensorsHeader header_;
   uint64_t data_begin_ = 0;
-  std::unordered_map<std::string, size_t> index_;  // name -> position in header_.tensors
+  // Name -> position in header_.tensors, which holds the names: it never changes, and moves with
+  // this object.
+  std::unordered_map<std::string_view, size_t> index_;
 };
 
 }  // namespace tsenor::client

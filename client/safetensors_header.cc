@@ -39,117 +39,184 @@ absl::Status Malformed(std::string_view tensor, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat("tensor '", shown, "': ", what));
 }
 
-// Refuses, while reading, what a plain parse lets pass: duplicate names, and nesting that the
-// format has not.
-class StrictReader : public nlohmann::json_sax<json> {
- public:
-  // Empty if nothing was refused.
-  const std::string& problem() const { return problem_; }
+// A tensor's bytes lie within the data, and agree with its dtype and shape.
+absl::Status CheckTensor(const TensorInfo& tensor, uint64_t data_bytes) {
+  if (tensor.begin > tensor.end || tensor.end > data_bytes) {
+    return Malformed(tensor.name,
+                     absl::StrCat("data_offsets [", tensor.begin, ", ", tensor.end,
+                                  "] do not lie within the ", data_bytes, " bytes of data"));
+  }
+  const absl::StatusOr<uint64_t> size = SizeInBytes(tensor.dtype, tensor.shape);
+  if (!size.ok()) return Malformed(tensor.name, std::string(size.status().message()));
+  if (*size == tensor.size_bytes()) return absl::OkStatus();
+  return Malformed(tensor.name,
+                   absl::StrCat("data_offsets span ", tensor.size_bytes(), " bytes, but ",
+                                tensor.dtype, " ", ShapeString(tensor.shape), " has ", *size));
+}
 
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(json::number_integer_t) override { return true; }
-  bool number_unsigned(json::number_unsigned_t) override { return true; }
-  bool number_float(json::number_float_t, const json::string_t&) override { return true; }
-  bool string(json::string_t&) override { return true; }
-  bool binary(json::binary_t&) override { return true; }
-  bool start_object(size_t) override {
-    names_.emplace_back();
-    return Enter();
-  }
-  bool key(json::string_t& name) override {
-    if (names_.back().insert(name).second) return true;
-    problem_ = absl::StrCat("duplicate name '", name.substr(0, kShownNameBytes), "'");
-    return false;
-  }
-  bool end_object() override {
-    names_.pop_back();
-    --depth_;
+// Reads a header in one pass, straight into tensors: neither the text's values nor its names are
+// kept besides. Refuses what a plain parse lets pass: names that come twice, and nesting that the
+// format has not. Not thread-safe.
+class HeaderReader : public nlohmann::json_sax<json> {
+ public:
+  HeaderReader(uint64_t data_bytes, SafetensorsHeader& header)
+      : data_bytes_(data_bytes), header_(header) {}
+
+  // OK if nothing was refused.
+  const absl::Status& status() const { return status_; }
+
+  bool null() override { return Scalar(); }
+  bool boolean(bool) override { return Scalar(); }
+  bool number_integer(json::number_integer_t) override { return Scalar(); }
+  bool number_float(json::number_float_t, const json::string_t&) override { return Scalar(); }
+  bool binary(json::binary_t&) override { return Scalar(); }
+
+  bool number_unsigned(json::number_unsigned_t number) override {
+    if (depth_ != kMaxDepth || numbers_ == nullptr) return Scalar();
+    numbers_->values.push_back(number);
     return true;
   }
-  bool start_array(size_t) override { return Enter(); }
+
+  bool string(json::string_t& text) override {
+    if (depth_ != 2) return Scalar();
+    if (in_metadata_) {
+      header_.metadata.emplace(field_, text);
+    } else if (field_ == "dtype") {
+      dtype_ = text;
+    }
+    return true;
+  }
+
+  bool key(json::string_t& name) override {
+    if (depth_ == 1) return StartEntry(name);
+    if (!fields_[static_cast<size_t>(depth_)].insert(name).second) return RefuseDuplicate(name);
+    if (depth_ == 2) field_ = name;
+    return true;
+  }
+
+  bool start_object(size_t) override {
+    if (depth_ == 2 && in_metadata_) return Scalar();
+    numbers_ = nullptr;
+    if (!Enter()) return false;
+    fields_[static_cast<size_t>(depth_)].clear();
+    return true;
+  }
+
+  bool end_object() override { return --depth_ != 1 || in_metadata_ || EndEntry(); }
+
+  bool start_array(size_t) override {
+    if (depth_ < 2 || in_metadata_) return Scalar();
+    numbers_ = nullptr;
+    if (depth_ == 2 && field_ == "shape") numbers_ = &shape_;
+    if (depth_ == 2 && field_ == "data_offsets") numbers_ = &offsets_;
+    if (numbers_ != nullptr) numbers_->valid = true;
+    return Enter();
+  }
+
   bool end_array() override {
     --depth_;
     return true;
   }
+
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) override {
-    problem_ = error.what();
-    return false;
+    return Refuse(absl::InvalidArgumentError(absl::StrCat("header: ", error.what())));
   }
 
  private:
-  bool Enter() {
-    if (++depth_ <= kMaxDepth) return true;
-    problem_ = absl::StrCat("nested deeper than ", kMaxDepth);
+  // An array of unsigned integers, each inside uint64.
+  struct Numbers {
+    std::vector<uint64_t> values;
+    bool valid = false;
+  };
+
+  bool Refuse(absl::Status status) {
+    status_ = std::move(status);
     return false;
   }
 
-  int depth_ = 0;
-  std::vector<std::set<std::string>> names_;  // of the objects that are open
-  std::string problem_;
+  bool RefuseDuplicate(std::string_view name) {
+    return Refuse(absl::InvalidArgumentError(absl::StrCat(
+        "header: duplicate name '", std::string(name.substr(0, kShownNameBytes)), "'")));
+  }
+
+  bool Enter() {
+    if (++depth_ <= kMaxDepth) return true;
+    return Refuse(
+        absl::InvalidArgumentError(absl::StrCat("header: nested deeper than ", kMaxDepth)));
+  }
+
+  // A value that is neither expected nor entered: an error where only one type may stand.
+  bool Scalar() {
+    if (depth_ == 0) return Refuse(absl::InvalidArgumentError("header: not a JSON object"));
+    if (depth_ == 1 && in_metadata_) {
+      return Refuse(absl::InvalidArgumentError("__metadata__: not an object"));
+    }
+    if (depth_ == 1) return Refuse(Malformed(name_, "not an object"));
+    if (in_metadata_) {
+      return Refuse(absl::InvalidArgumentError(
+          absl::StrCat("__metadata__: '", field_.substr(0, kShownNameBytes), "' is not a string")));
+    }
+    if (numbers_ != nullptr && depth_ == kMaxDepth) numbers_->valid = false;
+    return true;
+  }
+
+  bool StartEntry(const std::string& name) {
+    in_metadata_ = name == "__metadata__";
+    if (in_metadata_ && std::exchange(metadata_seen_, true)) return RefuseDuplicate(name);
+    name_ = name;
+    dtype_.reset();
+    shape_ = offsets_ = {};
+    return true;
+  }
+
+  bool EndEntry() {
+    if (!dtype_) return Refuse(Malformed(name_, "dtype is not a string"));
+    if (!shape_.valid) {
+      return Refuse(Malformed(name_, "shape is not an array of non-negative integers"));
+    }
+    if (!offsets_.valid || offsets_.values.size() != 2) {
+      return Refuse(Malformed(name_, "data_offsets is not a pair of non-negative integers"));
+    }
+    TensorInfo tensor{.name = std::move(name_),
+                      .dtype = *std::move(dtype_),
+                      .shape = std::move(shape_.values),
+                      .begin = offsets_.values[0],
+                      .end = offsets_.values[1]};
+    if (absl::Status status = CheckTensor(tensor, data_bytes_); !status.ok()) {
+      return Refuse(std::move(status));
+    }
+    header_.tensors.push_back(std::move(tensor));
+    return true;
+  }
+
+  const uint64_t data_bytes_;
+  SafetensorsHeader& header_;
+  absl::Status status_;
+
+  int depth_ = 0;  // objects and arrays that are open
+  bool metadata_seen_ = false;
+  // Names in the open objects of this depth; those of depth 1 are compared when all are read.
+  std::array<std::set<std::string>, kMaxDepth + 1> fields_;
+
+  // The entry being read.
+  std::string name_;
+  bool in_metadata_ = false;
+  std::string field_;  // the last name in it
+  std::optional<std::string> dtype_;
+  Numbers shape_, offsets_;
+  Numbers* numbers_ = nullptr;  // the array being read, null if it is no matter
 };
 
-absl::StatusOr<json> ParseStrictly(std::string_view text) {
-  StrictReader reader;
-  if (!json::sax_parse(text.begin(), text.end(), &reader)) {
-    return absl::InvalidArgumentError(absl::StrCat("header: ", reader.problem()));
-  }
-  json root = json::parse(text.begin(), text.end());
-  if (!root.is_object()) return absl::InvalidArgumentError("header: not a JSON object");
-  return root;
-}
-
-absl::Status ParseMetadata(const json& value, SafetensorsHeader& header) {
-  if (!value.is_object()) return absl::InvalidArgumentError("__metadata__: not an object");
-  for (const auto& [key, text] : value.items()) {
-    if (!text.is_string()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("__metadata__: '", key.substr(0, kShownNameBytes), "' is not a string"));
-    }
-    header.metadata.emplace(key, text.get<std::string>());
-  }
-  return absl::OkStatus();
-}
-
-// An array of unsigned integers, each inside uint64.
-bool ParseNumbers(const json& object, const char* key, std::vector<uint64_t>& numbers) {
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_array()) return false;
-  for (const json& number : *found) {
-    if (!number.is_number_unsigned()) return false;
-    numbers.push_back(number.get<uint64_t>());
-  }
-  return true;
-}
-
-absl::StatusOr<TensorInfo> ParseTensor(const std::string& name, const json& value,
-                                       uint64_t data_bytes) {
-  if (!value.is_object()) return Malformed(name, "not an object");
-  TensorInfo tensor{.name = name, .dtype = "", .shape = {}};
-  const auto dtype = value.find("dtype");
-  if (dtype == value.end() || !dtype->is_string()) return Malformed(name, "dtype is not a string");
-  tensor.dtype = dtype->get<std::string>();
-  if (!ParseNumbers(value, "shape", tensor.shape)) {
-    return Malformed(name, "shape is not an array of non-negative integers");
-  }
-  std::vector<uint64_t> offsets;
-  if (!ParseNumbers(value, "data_offsets", offsets) || offsets.size() != 2) {
-    return Malformed(name, "data_offsets is not a pair of non-negative integers");
-  }
-  tensor.begin = offsets[0];
-  tensor.end = offsets[1];
-  if (tensor.begin > tensor.end || tensor.end > data_bytes) {
-    return Malformed(name, absl::StrCat("data_offsets [", tensor.begin, ", ", tensor.end,
-                                        "] do not lie within the ", data_bytes, " bytes of data"));
-  }
-  const absl::StatusOr<uint64_t> size = SizeInBytes(tensor.dtype, tensor.shape);
-  if (!size.ok()) return Malformed(name, std::string(size.status().message()));
-  if (*size != tensor.size_bytes()) {
-    return Malformed(
-        name, absl::StrCat("data_offsets span ", tensor.size_bytes(), " bytes, but ", tensor.dtype,
-                           " ", ShapeString(tensor.shape), " has ", *size));
-  }
-  return tensor;
+// No two tensors have one name.
+absl::Status CheckDistinctNames(const std::vector<TensorInfo>& tensors) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const TensorInfo& tensor : tensors) names.push_back(tensor.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "header: duplicate name '", std::string(twice->substr(0, kShownNameBytes)), "'"));
 }
 
 // The tensors must cover the data exactly.
@@ -204,18 +271,11 @@ std::string ShapeString(const std::vector<uint64_t>& shape) {
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view text,
                                                          uint64_t data_bytes) {
-  const absl::StatusOr<json> root = ParseStrictly(text);
-  if (!root.ok()) return root.status();
   SafetensorsHeader header;
-  for (const auto& [name, value] : root->items()) {
-    if (name == "__metadata__") {
-      if (absl::Status status = ParseMetadata(value, header); !status.ok()) return status;
-      continue;
-    }
-    absl::StatusOr<TensorInfo> tensor = ParseTensor(name, value, data_bytes);
-    if (!tensor.ok()) return tensor.status();
-    header.tensors.push_back(*std::move(tensor));
-  }
+  HeaderReader reader(data_bytes, header);
+  if (!json::sax_parse(text.begin(), text.end(), &reader)) return reader.status();
+  header.tensors.shrink_to_fit();
+  if (absl::Status status = CheckDistinctNames(header.tensors); !status.ok()) return status;
   std::sort(header.tensors.begin(), header.tensors.end(), [](const auto& a, const auto& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });

@@ -133,6 +133,25 @@ TEST_F(OutputFiles, AFullDiskIsFoundBeforeAnyWork) {
   EXPECT_EQ(server_.service().attempts(), 0);
 }
 
+TEST_F(OutputFiles, AHeaderOfManyTensorsTakesFewTimesItsSize) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "sanitizers change how much memory the program takes";
+#endif
+  client::SafetensorsHeader header;
+  for (int i = 0; i < 300'000; ++i) {
+    header.tensors.push_back({.name = "w" + std::to_string(i), .dtype = "U8", .shape = {0}});
+  }
+  ASSERT_TRUE(client::LayOut(header).ok());
+  const std::string bytes = client::SerializeSafetensorsHeader(header);
+  WriteWholeFile(weights_, bytes);
+  const ProgramOutcome outcome = Mask(weights_, out_);
+  EXPECT_THAT(outcome.err, HasSubstr("no matching tensor: 300000 not a matrix (1-D)"));
+  EXPECT_LT(outcome.peak_resident_bytes, 12 * static_cast<int64_t>(bytes.size()));
+  RecordProperty("bytes_per_header_byte",
+                 std::to_string(static_cast<double>(outcome.peak_resident_bytes) /
+                                static_cast<double>(bytes.size())));
+}
+
 TEST_F(OutputFiles, VerifyTellsInOneSentenceWhatIsWrongWithAWeight) {
   ASSERT_EQ(Mask(weights_, out_).exit_code, 0);
   TestTensor matrix = GaussianMatrix("a", 8, 16);

@@ -45,7 +45,19 @@ const Malformed kMalformed[] = {
     {"rubbish_after_json", SafetensorsBytes("{}x"), "parse error"},
     {"not_utf8", SafetensorsBytes("{\"\xff\":1}"), "UTF-8"},
     {"an_array", SafetensorsBytes("[]"), "not a JSON object"},
-    {"nested_deeply", SafetensorsBytes("{\"a\":" + std::string(100'000, '[')), "nested deeper"},
+    {"tensor_is_an_array", One("[[[[7]]]]"), "not an object"},
+    {"nested_deeply", SafetensorsBytes("{\"a\":{\"b\":" + std::string(100'000, '[')),
+     "nested deeper"},
+    {"nested_in_a_shape", One(R"({"dtype":"U8","shape":[[4]],"data_offsets":[0,4]})"),
+     "nested deeper"},
+    {"words_in_a_shape", One(R"({"dtype":"U8","shape":[4,"4"],"data_offsets":[0,4]})"),
+     "shape is not"},
+    {"shape_is_an_object", One(R"({"dtype":"U8","shape":{"a":4},"data_offsets":[0,4]})"),
+     "shape is not"},
+    {"duplicate_metadata", SafetensorsBytes(R"({"__metadata__":{},"__metadata__":{}})"),
+     "duplicate name '__metadata__'"},
+    {"duplicate_metadata_key", SafetensorsBytes(R"({"__metadata__":{"a":"1","a":"2"}})"),
+     "duplicate name 'a'"},
     {"objects_nested_deeply", SafetensorsBytes(R"({"a":{"b":{"c":{"d":1}}}})"), "nested deeper"},
     {"duplicate_tensor",
      SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},)"
@@ -190,6 +202,15 @@ TEST(SafetensorsHeader, SerializesToWhatItParsedFrom) {
   EXPECT_EQ(parsed->tensors[0].name, "z");
   EXPECT_EQ(parsed->tensors[1].begin, 24u);
   EXPECT_EQ(parsed->tensors[1].end, 34u);
+}
+
+TEST(SafetensorsHeader, IgnoresFieldsItDoesNotKnow) {
+  const auto header = ParseSafetensorsHeader(
+      R"({"a":{"x":{"shape":1},"dtype":"U8","y":[1,"z"],"shape":[4],"data_offsets":[0,4],"z":null}})",
+      4);
+  ASSERT_TRUE(header.ok()) << header.status();
+  EXPECT_EQ(header->tensors[0].dtype, "U8");
+  EXPECT_EQ(header->tensors[0].shape, std::vector<uint64_t>{4});
 }
 
 // The least of three tries: what other processes take is not the function's.
