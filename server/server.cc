@@ -2,7 +2,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -92,10 +91,9 @@ bool Server::Drain(Duration patience) {
   const bool quiet = engine_.WaitUntilQuiet(patience - last_calls);
   server_->Shutdown(std::chrono::system_clock::now() + (quiet ? kLastWords : Duration::zero()));
   server_->Wait();
+  // gRPC has removed its Unix sockets itself when it closed them. By now a successor may listen
+  // there.
   server_.reset();
-  for (const std::string& address : addresses_) {
-    if (const std::string path = UnixPath(address); !path.empty()) unlink(path.c_str());
-  }
   return quiet;
 }
 
