@@ -117,6 +117,9 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
   const Clock::time_point deadline = Clock::now() + options_.solve_timeout;
   Backoff backoff(options_.retry, std::random_device{}());
   absl::Status failure = absl::UnavailableError("no attempt was made");  // the last attempt's
+  // What the sink refuses stays refused, whatever its code: a full disk is no full server.
+  absl::Status sink_error;
+  const MaskSink own_sink = [&](const MaskRows& rows) { return sink_error = sink(rows); };
   while (true) {
     if (absl::Status connected = WaitForConnection(deadline, stop); !connected.ok()) {
       if (absl::IsCancelled(connected)) return connected;
@@ -124,8 +127,10 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
                           absl::StrCat(failure.message(), " (no server at ", address_, " until ",
                                        options_.solve_timeout.count(), " ms had passed)"));
     }
-    absl::StatusOr<v1::SolveSummary> summary = StreamTensor(
-        *stub_, header, source, sink, std::max<size_t>(options_.chunk_bytes, 1), deadline, stop);
+    absl::StatusOr<v1::SolveSummary> summary =
+        StreamTensor(*stub_, header, source, own_sink, std::max<size_t>(options_.chunk_bytes, 1),
+                     deadline, stop);
+    if (!sink_error.ok()) return sink_error;
     if (summary.ok() || !IsRetryable(summary.status())) return summary;
     if (!backoff.MayRetry()) {
       return absl::Status(summary.status().code(),

@@ -197,14 +197,15 @@ TEST_F(MaskClientTest, RefusesAnswersThatBreakTheProtocol) {
   ExpectRefused(Fault::kAfterSummary, absl::StatusCode::kInternal, "after the summary");
 }
 
-TEST_F(MaskClientTest, TheSinksErrorEndsTheSolve) {
+TEST_F(MaskClientTest, TheSinksErrorEndsTheSolveWhateverItsCode) {
   const FakeServer server;
   const auto client = MaskClient::Connect(server.address(), options_);
   ASSERT_TRUE(client.ok());
   const auto summary = (*client)->SolveTensor(header_, {.bytes = bytes_}, [](const MaskRows&) {
-    return absl::OutOfRangeError("disk is full");
+    return absl::ResourceExhaustedError("disk is full");
   });
-  EXPECT_EQ(summary.status(), absl::OutOfRangeError("disk is full"));
+  EXPECT_EQ(summary.status(), absl::ResourceExhaustedError("disk is full"));
+  EXPECT_EQ(server.service().attempts(), 1);
 }
 
 // A server that reads nothing and waits until the call is cancelled.
