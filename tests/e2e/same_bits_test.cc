@@ -93,6 +93,46 @@ TEST(SameBits, WhateverTheChunksTheThreadsTheSocketAndTheCompany) {
   }
 }
 
+// More bytes than a chunk of 4 MiB and than a piece, cut in chunks that no row divides.
+TEST(SameBits, OfALargeTensorInLargeChunks) {
+  ServerProgram one({"--threads", "1"});
+  ServerProgram two({"--threads", "2", "--piece-bytes", "1MiB"});
+  const std::string data = Weights(1280 * 1024, 3);
+  const v1::TensorHeader header = testing::MakeHeader(1280, 1024, 16, 32);
+  const StreamAnswer whole = Solve(one.address(), header, data, kWholeTensor);
+  ExpectSame(Solve(two.address(), header, data, kWholeTensor), whole);
+  ExpectSame(Solve(two.address(), header, data, 65537), whole);
+}
+
+// Every other way to read the same bytes: 16-bit elements, incomplete blocks, the published method.
+TEST(SameBits, OfOtherTypesEdgesAndMethods) {
+  ServerProgram one({"--threads", "1", "--piece-bytes", "16KiB"});
+  ServerProgram two({"--threads", "2"});
+  v1::TensorHeader padded = testing::MakeHeader(75, 101, 5, 12);
+  padded.set_edge(v1::EDGE_PAD);
+  v1::TensorHeader published = testing::MakeHeader(64, 96, 4, 8);
+  published.set_method(v1::METHOD_TSENOR);
+  published.mutable_tsenor()->set_iterations(30);
+  for (v1::TensorHeader header : {padded, published}) {
+    for (const v1::DataType dtype : {v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_BFLOAT16}) {
+      SCOPED_TRACE(header.ShortDebugString());
+      header.set_dtype(dtype);
+      const size_t count = header.shape(0) * header.shape(1);
+      std::string data = Weights(count, 7);
+      if (dtype == v1::DATA_TYPE_BFLOAT16) {
+        // The upper halves of the floats.
+        std::string halves;
+        for (size_t k = 0; k < count; ++k) halves += data.substr(4 * k + 2, 2);
+        data = halves;
+      }
+      const StreamAnswer whole = Solve(one.address(), header, data, kWholeTensor);
+      ASSERT_TRUE(whole.summary.has_value());
+      ExpectSame(Solve(one.address(), header, data, 1), whole);
+      ExpectSame(Solve(two.address(), header, data, 777), whole);
+    }
+  }
+}
+
 TEST(SameBits, UnaryAndStream) {
   ServerProgram server;
   const v1::TensorHeader header = testing::MakeHeader(64, 64, 8, 16);
