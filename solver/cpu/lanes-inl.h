@@ -43,7 +43,6 @@ class LineSet {
     for (const uint64_t word : words_) any |= word;
     return any == 0;
   }
-  bool contains(int line) const { return words_[line / 64] >> (line % 64) & 1; }
   void insert(int line) { words_[line / 64] |= uint64_t{1} << (line % 64); }
   void erase(int line) { words_[line / 64] &= ~(uint64_t{1} << (line % 64)); }
 
