@@ -22,8 +22,8 @@ void CountLines(const std::vector<int>& kept, int64_t lines, int64_t existing, P
 MaskCertificate CertifyBlock(const Problem& problem, const Tile& tile, int64_t first_row,
                              int64_t first_column, const double* potentials) {
   const auto [n, m] = problem.pattern;
-  const double* row_potential = potentials;
-  const double* column_potential = potentials + m;
+  const bool of_rows = ConstrainsRows(problem.options.method);
+  const bool of_columns = ConstrainsColumns(problem.options.method);
   const int64_t rows = std::min<int64_t>(m, tile.rows - first_row);
   const int64_t columns = std::min<int64_t>(m, tile.columns - first_column);
   std::vector<float> scores(m);
@@ -32,12 +32,14 @@ MaskCertificate CertifyBlock(const Problem& problem, const Tile& tile, int64_t f
   MaskCertificate certificate;
   SolveStats& stats = certificate.stats;
   stats.blocks = 1;
+  const auto row_potential = [=](int i) { return of_rows ? potentials[i] : 0.0; };
+  const auto column_potential = [=](int j) { return of_columns ? potentials[m + j] : 0.0; };
   for (int i = 0; i < m; ++i) {
-    stats.bound += n * (row_potential[i] + column_potential[i]);
+    stats.bound += n * (row_potential(i) + column_potential(i));
     LoadScores(problem, tile, first_row + i, first_column, m, scores.data());
     const uint8_t* mask_row = tile.mask + (first_row + i) * tile.mask_row_stride;
     for (int j = 0; j < m; ++j) {
-      stats.bound += std::max(0.0, scores[j] - row_potential[i] - column_potential[j]);
+      stats.bound += std::max(0.0, scores[j] - row_potential(i) - column_potential(j));
       if (i >= rows || j >= columns) continue;
       const int64_t column = first_column + j;
       stats.score_sum += scores[j];
@@ -48,8 +50,8 @@ MaskCertificate CertifyBlock(const Problem& problem, const Tile& tile, int64_t f
       ++kept_in_column[j];
     }
   }
-  CountLines(kept_in_row, rows, columns, problem.pattern, certificate);
-  CountLines(kept_in_column, columns, rows, problem.pattern, certificate);
+  if (of_rows) CountLines(kept_in_row, rows, columns, problem.pattern, certificate);
+  if (of_columns) CountLines(kept_in_column, columns, rows, problem.pattern, certificate);
   stats.blocks_short = certificate.lines_under > 0;
   stats.blocks_proven = certificate.lines_under == 0 && certificate.lines_over == 0 &&
                         stats.relative_gap() <= kProvenGap;

@@ -24,6 +24,7 @@ inline constexpr double kMaxTau =
     500;  // scales reached 1e-289 and 1e258 on adversarial blocks: float64 holds
 inline constexpr int kMaxIterations = 10000;
 inline constexpr int kMaxSwaps = 1000;
+inline constexpr int kMaxSamples = 100000;  // 205 MB of masks for M = 128
 
 // Greatest number of rows and of columns of a matrix: products of two stay far inside int64.
 inline constexpr int64_t kMaxLength = int64_t{1} << 30;

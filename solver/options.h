@@ -2,13 +2,27 @@
 #pragma once
 
 #include <compare>
+#include <cstdint>
 
 namespace tsenor {
 
+// solver/README.md, "Methods", defines each. Of equal scores the first entry wins, row by row.
 enum class Method {
-  kOptimal,  // sweeps, rounding, exact finish, float64 certificate (solver/README.md)
-  kTsenor,   // Dykstra, greedy rounding and swaps as published: arXiv 2505.23949
+  kOptimal,    // sweeps, rounding, exact finish, float64 certificate
+  kTsenor,     // Dykstra, greedy rounding and swaps as published: arXiv 2505.23949
+  kTwoApprox,  // entries by descending score while row and column have room; at least half the best
+  kBiNm,       // the n greatest of each row, then of these the n greatest of each column
+  kMaxRandom,  // the best of random feasible masks
+  kRowNm,      // the n greatest of each row: N:M along rows only
+  kColumnNm,   // the n greatest of each column: N:M along columns only
 };
+
+// Which lines of a block keep n entries. The masks of the other methods are transposable.
+constexpr bool ConstrainsRows(Method method) { return method != Method::kColumnNm; }
+constexpr bool ConstrainsColumns(Method method) { return method != Method::kRowNm; }
+constexpr bool IsTransposable(Method method) {
+  return ConstrainsRows(method) && ConstrainsColumns(method);
+}
 
 // Options of Method::kOptimal.
 struct OptimalOptions {
@@ -28,12 +42,22 @@ struct TsenorOptions {
   auto operator<=>(const TsenorOptions&) const = default;
 };
 
+// Options of Method::kMaxRandom. The masks depend on them and on the pattern alone: every block
+// chooses among the same ones, and those of fewer samples come first among those of more.
+struct MaxRandomOptions {
+  int samples = 1000;  // masks to choose from; [1, kMaxSamples]
+  uint64_t seed = 0;   // any
+
+  auto operator<=>(const MaxRandomOptions&) const = default;
+};
+
 // A method and its options. The options of the other methods keep their defaults, so that equal
 // work compares equal.
 struct SolveOptions {
   Method method = Method::kOptimal;
   OptimalOptions optimal;
   TsenorOptions tsenor;
+  MaxRandomOptions max_random;
 
   auto operator<=>(const SolveOptions&) const = default;
 };

@@ -16,7 +16,8 @@
 
 namespace tsenor {
 
-// Transposable N:M: every row and every column of a block keeps exactly n of its m entries.
+// Transposable N:M: every row and every column of a block keeps exactly n of its m entries. (Some
+// methods may keep fewer, or constrain one side alone: solver/options.h.)
 struct Pattern {
   int n = 0;  // [0, m]
   int m = 0;  // [1, kMaxM]

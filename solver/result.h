@@ -9,13 +9,16 @@ namespace tsenor {
 // Result of one block, or the sum over the blocks of a block row, a matrix, a server's life.
 // Sums are taken in the order of the blocks, so that they do not depend on threads or tiles.
 struct SolveStats {
-  double value = 0;      // sum of the scores kept, float64
-  double bound = 0;      // proven upper bound on the value of any feasible mask, float64
+  double value = 0;  // sum of the scores kept, float64
+  // Proven upper bound, in float64, on the value of any transposable mask; with Method::kRowNm and
+  // kColumnNm on that of any mask of their own kind (solver/certificate.h).
+  double bound = 0;
   double score_sum = 0;  // sum of all scores, float64
   int64_t kept = 0;      // elements kept
   int64_t blocks = 0;
   int64_t blocks_proven = 0;  // exact line sums and relative gap <= kProvenGap
-  int64_t blocks_short = 0;   // some line of the (extended) block keeps fewer than n entries
+  // Some line of the (extended) block that the method constrains keeps fewer than n entries.
+  int64_t blocks_short = 0;
   int64_t sweeps = 0;         // projections of all rows and all columns
   int64_t augmentations = 0;  // paths by which the exact finish changed the thresholded mask
 

@@ -12,7 +12,7 @@ namespace tsenor {
 namespace {
 
 absl::Status ValidateOptions(const SolveOptions& options) {
-  if (options.method != Method::kOptimal && options.method != Method::kTsenor) {
+  if (options.method < Method::kOptimal || options.method > Method::kColumnNm) {
     return absl::InvalidArgumentError(absl::StrCat("method is ", static_cast<int>(options.method),
                                                    ", which is none of this version"));
   }
@@ -34,6 +34,11 @@ absl::Status ValidateOptions(const SolveOptions& options) {
   if (tsenor.swaps < 0 || tsenor.swaps > kMaxSwaps) {
     return absl::InvalidArgumentError(
         absl::StrCat("tsenor.swaps is ", tsenor.swaps, "; it must be in [0, ", kMaxSwaps, "]"));
+  }
+  const int samples = options.max_random.samples;
+  if (samples < 1 || samples > kMaxSamples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_random.samples is ", samples, "; it must be in [1, ", kMaxSamples, "]"));
   }
   return absl::OkStatus();
 }

@@ -18,6 +18,7 @@
 
 #include "solver/cpu/block.h"
 #include "solver/cpu/exact_finish-inl.h"
+#include "solver/cpu/heuristics.h"
 #include "solver/cpu/lanes-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/sweeps-inl.h"
@@ -104,7 +105,10 @@ class BlockSolver {
   void SolveTrivially();
   bool SolveOptimally(SolveStats& stats);
   bool Refine(int round, SolveStats& stats);
-  void SolveAsPublished(SolveStats& stats);  // after the potentials of the optimum are there
+  // After the potentials of the optimum are there, if the method's masks are transposable.
+  void SolveAsPublished(SolveStats& stats);
+  void SolveHeuristically(SolveStats& stats);
+  void TakeMask(const uint8_t* kept);  // entry (i, j) at i * kWidth + j, 1 or 0; certifies it
 
   void Load(const Tile& tile, int64_t row, int64_t column);
   void MeasureLines();
@@ -137,6 +141,7 @@ class BlockSolver {
   alignas(64) double row_potential_[kWidth] = {};                // of the normalised scores
   alignas(64) double column_potential_[kWidth] = {};
   Certificate certificate_;
+  Heuristics<kWidth> heuristics_;
 };
 
 template <int kWidth>
@@ -146,7 +151,8 @@ BlockSolver<kWidth>::BlockSolver(const Problem& problem)
       m_(problem.pattern.m),
       quantile_factor_(n_ > 0 && n_ < m_ ? QuantileFactor(n_, m_) : 0.0f),
       block_(),
-      finish_() {
+      finish_(),
+      heuristics_(problem) {
   block_.m = finish_.m = m_;
   block_.n = finish_.n = n_;
 }
@@ -156,14 +162,21 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
                                 SolveStats& stats) {
   stats.blocks = 1;
   Load(tile, row, column);
+  const Method method = problem_.options.method;
   const bool has_choice = n_ > 0 && n_ < m_;
-  if (all_zero_ || !has_choice) {
-    SolveTrivially();
-  } else {
-    MeasureLines();
-    if (!SolveOptimally(stats)) return false;
+  if (IsTransposable(method)) {
+    if (all_zero_ || !has_choice) {
+      SolveTrivially();
+    } else {
+      MeasureLines();
+      if (!SolveOptimally(stats)) return false;
+    }
   }
-  if (has_choice && problem_.options.method == Method::kTsenor) SolveAsPublished(stats);
+  if (!IsTransposable(method) || (has_choice && method > Method::kTsenor)) {
+    SolveHeuristically(stats);
+  } else if (has_choice && method == Method::kTsenor) {
+    SolveAsPublished(stats);
+  }
   Store(tile, row, column, potentials, stats);
   return true;
 }
@@ -347,6 +360,22 @@ void BlockSolver<kWidth>::SolveAsPublished(SolveStats& stats) {
   stats.blocks_short = !SolveTsenor<kWidth>(block_.scores, n_, m_, options, kept);
   stats.sweeps = options.iterations;
   stats.augmentations = 0;
+  TakeMask(kept);
+}
+
+// The same for the methods of cpu/heuristics.h; masks of rows or of columns alone bring their own
+// potentials.
+template <int kWidth>
+void BlockSolver<kWidth>::SolveHeuristically(SolveStats& stats) {
+  uint8_t kept[kWidth * kWidth];
+  stats.blocks_short = !heuristics_.Solve(block_.scores, kept, row_potential_, column_potential_);
+  stats.sweeps = 0;
+  stats.augmentations = 0;
+  TakeMask(kept);
+}
+
+template <int kWidth>
+void BlockSolver<kWidth>::TakeMask(const uint8_t* kept) {
   for (int i = 0; i < m_; ++i) {
     kept_[i] = {};
     for (int j = 0; j < m_; ++j) {

@@ -12,6 +12,7 @@
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
 #include "solver/quantise.h"
+#include "solver/reference/heuristics.h"
 #include "solver/reference/min_cost_flow.h"
 #include "solver/reference/tsenor.h"
 #include "solver/scores.h"
@@ -136,22 +137,69 @@ BlockAnswer SolveOptimal(std::span<const float> scores, Pattern pattern, double 
   return answer;
 }
 
-// The published mask, and the bound of the optimum, so that the gap tells how far apart they are.
-BlockAnswer SolveTsenor(std::span<const float> scores, const Problem& problem) {
-  const SolveOptions& options = problem.options;
+// The n-th greatest score of each row (with n = 0 the greatest), in `scores` or in its transpose:
+// the potentials that prove a mask of rows, or of columns, alone.
+std::vector<double> LeastKeptInRows(std::span<const float> scores, Pattern pattern,
+                                    bool transposed) {
+  const auto [n, m] = pattern;
+  std::vector<double> least(m);
+  for (int i = 0; i < m; ++i) {
+    std::vector<float> line(m);
+    for (int j = 0; j < m; ++j) line[j] = transposed ? scores[j * m + i] : scores[i * m + j];
+    std::sort(line.rbegin(), line.rend());
+    least[i] = line[std::max(n - 1, 0)];
+  }
+  return least;
+}
+
+BlockAnswer SolveOneSided(std::span<const float> scores, const Problem& problem) {
+  const Pattern pattern = problem.pattern;
+  const std::vector<double> zeros(pattern.m, 0.0);
   BlockAnswer answer;
-  answer.dual = SolveOptimal(scores, problem.pattern, options.optimal.gap_tolerance).dual;
-  answer.kept = TsenorMask(scores, problem.pattern, options.tsenor);
+  if (problem.options.method == Method::kRowNm) {
+    answer.kept = RowMask(scores, pattern);
+    answer.dual = {LeastKeptInRows(scores, pattern, false), zeros};
+  } else {
+    answer.kept = ColumnMask(scores, pattern);
+    answer.dual = {zeros, LeastKeptInRows(scores, pattern, true)};
+  }
   answer.value = Value(scores, answer.kept);
-  answer.sweeps = options.tsenor.iterations;
+  answer.dual.bound = Bound(scores, pattern, answer.dual);
+  return answer;
+}
+
+// The method's mask, and the bound of the optimum, so that the gap tells how far apart they are.
+BlockAnswer SolveTransposable(std::span<const float> scores, const Problem& problem) {
+  const Pattern pattern = problem.pattern;
+  const SolveOptions& options = problem.options;
+  BlockAnswer answer = SolveOptimal(scores, pattern, options.optimal.gap_tolerance);
+  switch (options.method) {
+    case Method::kTsenor:
+      answer.kept = TsenorMask(scores, pattern, options.tsenor);
+      answer.sweeps = options.tsenor.iterations;
+      break;
+    case Method::kTwoApprox:
+      answer.kept = GreedyMask(scores, pattern);
+      break;
+    case Method::kBiNm:
+      answer.kept = RowThenColumnMask(scores, pattern);
+      break;
+    case Method::kMaxRandom:
+      answer.kept = BestRandomMask(scores, pattern, options.max_random);
+      break;
+    default:
+      return answer;
+  }
+  answer.value = Value(scores, answer.kept);
+  answer.augmentations = 0;  // those of the bound do not count
   return answer;
 }
 
 BlockAnswer SolveBlock(std::span<const float> scores, const Problem& problem) {
   const Pattern pattern = problem.pattern;
+  if (!IsTransposable(problem.options.method)) return SolveOneSided(scores, problem);
   if (pattern.n == 0 || pattern.n == pattern.m) return SolveWithoutChoice(scores, pattern);
-  if (problem.options.method == Method::kTsenor) return SolveTsenor(scores, problem);
-  return SolveOptimal(scores, pattern, problem.options.optimal.gap_tolerance);
+  return SolveTransposable(scores, problem);
 }
 
 // The scores of one block, extended by zeros. The answer for a score that no caller may pass
@@ -169,16 +217,18 @@ std::vector<float> LoadBlock(const Problem& problem, const Tile& tile, int64_t r
   return scores;
 }
 
-// True if every line of the extended block keeps n entries.
-bool IsFull(const std::vector<uint8_t>& kept, Pattern pattern) {
-  for (int k = 0; k < pattern.m; ++k) {
+// True if every line of the extended block that the method constrains keeps n entries.
+bool IsFull(const std::vector<uint8_t>& kept, const Problem& problem) {
+  const auto [n, m] = problem.pattern;
+  for (int k = 0; k < m; ++k) {
     int row_sum = 0;
     int column_sum = 0;
-    for (int l = 0; l < pattern.m; ++l) {
-      row_sum += kept[static_cast<size_t>(k) * pattern.m + l];
-      column_sum += kept[static_cast<size_t>(l) * pattern.m + k];
+    for (int l = 0; l < m; ++l) {
+      row_sum += kept[static_cast<size_t>(k) * m + l];
+      column_sum += kept[static_cast<size_t>(l) * m + k];
     }
-    if (row_sum < pattern.n || column_sum < pattern.n) return false;
+    if (ConstrainsRows(problem.options.method) && row_sum < n) return false;
+    if (ConstrainsColumns(problem.options.method) && column_sum < n) return false;
   }
   return true;
 }
@@ -209,7 +259,7 @@ SolveStats SolveBlockOfTile(const Problem& problem, const Tile& tile, int64_t ro
     std::copy_n(answer.dual.row_potentials.begin(), m, potentials);
     std::copy_n(answer.dual.column_potentials.begin(), m, potentials + m);
   }
-  const bool full = IsFull(answer.kept, problem.pattern);
+  const bool full = IsFull(answer.kept, problem);
   SolveStats stats;
   stats.value = answer.value;
   stats.bound = answer.dual.bound;
