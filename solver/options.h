@@ -24,10 +24,10 @@ constexpr bool IsTransposable(Method method) {
   return ConstrainsRows(method) && ConstrainsColumns(method);
 }
 
-// Options of Method::kOptimal.
+// Options of Method::kOptimal. Its answer is the optimum itself on scores that are whole quanta of
+// their block (solver/quantise.h), such as integers and 8-bit weights.
 struct OptimalOptions {
-  // A block whose relative gap exceeds this is refined. Range (0, 1]; 1 never refines, so that the
-  // answer is the exact optimum of the quantised scores.
+  // A block whose relative gap exceeds this is refined. Range (0, 1]; 1 never refines.
   double gap_tolerance = 1e-9;
 
   auto operator<=>(const OptimalOptions&) const = default;

@@ -13,17 +13,10 @@
 namespace tsenor {
 namespace {
 
-// Without refinement the answer is the exact optimum of the quantised scores.
-Problem IntegerProblem(Pattern pattern) {
-  Problem problem;
-  problem.pattern = pattern;
-  problem.options.optimal.gap_tolerance = 1;
-  return problem;
-}
-
 class ExactnessTest : public BackendTest {
  protected:
-  // Solves `count` blocks side by side, `score(block, i, j)` each, in one batch.
+  // Solves `count` blocks side by side, `score(block, i, j)` each, in one batch. Small integers are
+  // whole quanta, so that the answer is the integer optimum.
   template <typename Score>
   SolvedMatrix SolveBlocks(Pattern pattern, int64_t count, Score score) {
     const int m = pattern.m;
@@ -33,7 +26,9 @@ class ExactnessTest : public BackendTest {
         for (int j = 0; j < m; ++j) weights_.push_back(static_cast<float>(score(block, i, j)));
       }
     }
-    return SolveWholeMatrix(solver(), IntegerProblem(pattern), weights_.data(), m, count * m);
+    Problem problem;
+    problem.pattern = pattern;
+    return SolveWholeMatrix(solver(), problem, weights_.data(), m, count * m);
   }
 
   // Judges each block: exact line sums, and of all masks the greatest sum of quanta by `oracle`.

@@ -31,7 +31,6 @@ TEST_P(InputsTest, IncompleteBlocksAreOptimalForTheZeroExtendedMatrix) {
       const auto weights = GenerateWeights(WeightKind::kInt8, rows, columns, rows * 31 + columns);
       Problem problem;
       problem.pattern = pattern;
-      problem.options.optimal.gap_tolerance = 1;
       const auto solved = SolveWholeMatrix(solver(), problem, weights.data(), rows, columns);
       int64_t kept_in_all = 0;
       for (int64_t i = 0; i < BlocksAlong(rows, m); ++i) {

@@ -70,52 +70,80 @@ TEST_P(PropertiesTest, TheBoundHoldsForRandomMasksToo) {
   }
 }
 
+// Whole quanta: their sums are exact in float64, so that equal masks and equal optima alike have
+// equal values.
 TEST_P(PropertiesTest, TheValueIsThatOfTheTransposedBlock) {
-  for (const WeightKind kind : kAllWeightKinds) {
-    const int m = 16;
-    const auto weights = GenerateWeights(kind, m, m, 31);
-    std::vector<float> transposed(m * m);
-    for (int e = 0; e < m * m; ++e) transposed[e % m * m + e / m] = weights[e];
-    const double value = SolveBlock(Optimal({5, m}), weights).Total().value;
-    EXPECT_NEAR(SolveBlock(Optimal({5, m}), transposed).Total().value, value, 1e-8 * value)
-        << Name(kind);
+  for (const auto [n, m] : kPatterns) {
+    for (const WeightKind kind : kAllWeightKinds) {
+      const auto weights = GenerateQuantisedBlocks(kind, m, 1, 31);
+      std::vector<float> transposed(m * m);
+      for (int e = 0; e < m * m; ++e) transposed[e % m * m + e / m] = weights[e];
+      EXPECT_EQ(SolveBlock(Optimal({n, m}), transposed).Total().value,
+                SolveBlock(Optimal({n, m}), weights).Total().value)
+          << Name(kind) << " " << n << ":" << m;
+    }
   }
 }
 
 TEST_P(PropertiesTest, TheValueIsThatOfThePermutedBlock) {
   std::mt19937 random(2);
-  for (const WeightKind kind : kAllWeightKinds) {
-    const int m = 16;
-    const auto weights = GenerateWeights(kind, m, m, 41);
+  for (const auto [n, m] : kPatterns) {
     std::vector<int> rows(m), columns(m);
     std::iota(rows.begin(), rows.end(), 0);
     std::iota(columns.begin(), columns.end(), 0);
-    std::shuffle(rows.begin(), rows.end(), random);
-    std::shuffle(columns.begin(), columns.end(), random);
-    std::vector<float> permuted(m * m);
-    for (int e = 0; e < m * m; ++e) permuted[e] = weights[rows[e / m] * m + columns[e % m]];
-    const double value = SolveBlock(Optimal({8, m}), weights).Total().value;
-    EXPECT_NEAR(SolveBlock(Optimal({8, m}), permuted).Total().value, value, 1e-8 * value)
-        << Name(kind);
+    for (const WeightKind kind : kAllWeightKinds) {
+      const auto weights = GenerateQuantisedBlocks(kind, m, 1, 41);
+      std::shuffle(rows.begin(), rows.end(), random);
+      std::shuffle(columns.begin(), columns.end(), random);
+      std::vector<float> permuted(m * m);
+      for (int e = 0; e < m * m; ++e) permuted[e] = weights[rows[e / m] * m + columns[e % m]];
+      EXPECT_EQ(SolveBlock(Optimal({n, m}), permuted).Total().value,
+                SolveBlock(Optimal({n, m}), weights).Total().value)
+          << Name(kind) << " " << n << ":" << m;
+    }
   }
 }
 
+// `weights` times 2^exponent; empty where that is not exact.
+std::vector<float> ScaledExactly(std::vector<float> weights, int exponent) {
+  for (float& weight : weights) {
+    const float scaled = std::ldexp(weight, exponent);
+    if (std::ldexp(scaled, -exponent) != weight) return {};
+    weight = scaled;
+  }
+  return weights;
+}
+
 TEST_P(PropertiesTest, PowersOfTwoLeaveTheMaskAndScaleTheValue) {
-  for (const WeightKind kind :
-       {WeightKind::kGaussian, WeightKind::kInt2, WeightKind::kSparse, WeightKind::kColumnScaled}) {
-    for (const Method method : {Method::kOptimal, Method::kTsenor}) {
-      const int m = 16;
-      const auto weights = GenerateWeights(kind, m, m, 51);
-      Problem problem = Optimal({8, m});
-      problem.options.method = method;
-      const auto solved = SolveBlock(problem, weights);
-      for (const int exponent : {-100, -1, 1, 7, 100}) {
-        auto scaled = weights;
-        for (float& weight : scaled) weight = std::ldexp(weight, exponent);
-        const auto again = SolveBlock(problem, scaled);
-        EXPECT_EQ(again.mask, solved.mask) << Name(kind) << " times 2^" << exponent;
+  for (const Pattern pattern : kPatterns) {
+    for (const WeightKind kind : kAllWeightKinds) {
+      const auto weights = GenerateBlocks(kind, pattern.m, 1, 51);
+      const auto solved = SolveBlock(Optimal(pattern), weights);
+      int scalings = 0;
+      for (const int exponent : {-100, 1, 60}) {
+        const auto scaled = ScaledExactly(weights, exponent);
+        if (scaled.empty()) continue;
+        ++scalings;
+        const auto again = SolveBlock(Optimal(pattern), scaled);
+        EXPECT_EQ(again.mask, solved.mask)
+            << Name(kind) << " " << pattern.n << ":" << pattern.m << " times 2^" << exponent;
         EXPECT_DOUBLE_EQ(again.Total().value, std::ldexp(solved.Total().value, exponent));
       }
+      EXPECT_GE(scalings, 2) << Name(kind);  // 2^1 and 2^60 are exact for every kind
+    }
+  }
+}
+
+TEST_P(PropertiesTest, PowersOfTwoLeaveTheMaskOfThePublishedMethod) {
+  for (const WeightKind kind :
+       {WeightKind::kGaussian, WeightKind::kInt2, WeightKind::kSparse, WeightKind::kColumnScaled}) {
+    const auto weights = GenerateBlocks(kind, 16, 1, 51);
+    Problem problem = Optimal({8, 16});
+    problem.options.method = Method::kTsenor;
+    const auto solved = SolveBlock(problem, weights);
+    for (const int exponent : {-100, -1, 1, 7, 100}) {
+      const auto again = SolveBlock(problem, ScaledExactly(weights, exponent));
+      EXPECT_EQ(again.mask, solved.mask) << Name(kind) << " times 2^" << exponent;
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace tsenor {
 namespace {
@@ -45,6 +46,20 @@ std::vector<int64_t> QuantiseBlockByBits(std::span<const float> scores) {
                          : ShiftRounded(decoded.significand, decoded.exponent + 24 - e));
   }
   return quanta;
+}
+
+std::vector<float> RoundToQuanta(std::span<const float> weights) {
+  std::vector<float> rounded;
+  for (const float weight : weights) rounded.push_back(std::fabs(weight));
+  const std::vector<int64_t> quanta = QuantiseBlockByBits(rounded);
+  int exponent = 0;
+  std::frexp(*std::max_element(rounded.begin(), rounded.end()), &exponent);
+  for (size_t e = 0; e < weights.size(); ++e) {
+    // At most 24 significant bits: exact in float32.
+    const double magnitude = std::ldexp(static_cast<double>(quanta[e]), exponent - 24);
+    rounded[e] = std::copysign(static_cast<float>(magnitude), weights[e]);
+  }
+  return rounded;
 }
 
 int64_t KeptSum(std::span<const int64_t> scores, std::span<const uint8_t> kept) {

@@ -14,6 +14,10 @@ namespace tsenor {
 // bits of the floats. REQUIRES: scores finite and >= 0.
 std::vector<int64_t> QuantiseBlockByBits(std::span<const float> scores);
 
+// The weights of one block with magnitudes rounded to whole quanta of it; signs stay. The greatest
+// magnitude stays too, and with it the quantum.
+std::vector<float> RoundToQuanta(std::span<const float> weights);
+
 // Sum of the entries kept (one byte an entry, 0 or 1).
 int64_t KeptSum(std::span<const int64_t> scores, std::span<const uint8_t> kept);
 long double KeptSum(std::span<const float> scores, std::span<const uint8_t> kept);

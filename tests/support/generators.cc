@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <span>
+
+#include "tests/support/block_arithmetic.h"
 
 namespace tsenor {
 namespace {
@@ -66,6 +69,19 @@ class EntrySource {
   std::vector<double> column_factors_;
 };
 
+// Block number `block` of GenerateBlocks(): row-major, m x m.
+std::vector<float> GenerateBlock(WeightKind kind, int m, int64_t block, uint64_t seed) {
+  return GenerateWeights(kind, m, m, seed * 7919 + block);
+}
+
+// Writes a row-major block as number `block` of the blocks side by side in `weights`.
+void Place(std::span<const float> entries, int m, int64_t block, std::vector<float>& weights) {
+  const int64_t columns = static_cast<int64_t>(weights.size()) / m;
+  for (int i = 0; i < m; ++i) {
+    std::copy_n(entries.begin() + i * m, m, weights.begin() + i * columns + block * m);
+  }
+}
+
 }  // namespace
 
 std::string Name(WeightKind kind) {
@@ -118,10 +134,15 @@ std::vector<float> GenerateWeights(WeightKind kind, int64_t rows, int64_t column
 std::vector<float> GenerateBlocks(WeightKind kind, int m, int64_t count, uint64_t seed) {
   std::vector<float> weights(m * m * count);
   for (int64_t block = 0; block < count; ++block) {
-    const std::vector<float> entries = GenerateWeights(kind, m, m, seed * 7919 + block);
-    for (int i = 0; i < m; ++i) {
-      std::copy_n(entries.begin() + i * m, m, weights.begin() + (i * count + block) * m);
-    }
+    Place(GenerateBlock(kind, m, block, seed), m, block, weights);
+  }
+  return weights;
+}
+
+std::vector<float> GenerateQuantisedBlocks(WeightKind kind, int m, int64_t count, uint64_t seed) {
+  std::vector<float> weights(m * m * count);
+  for (int64_t block = 0; block < count; ++block) {
+    Place(RoundToQuanta(GenerateBlock(kind, m, block, seed)), m, block, weights);
   }
   return weights;
 }

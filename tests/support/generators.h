@@ -40,4 +40,8 @@ std::vector<float> GenerateWeights(WeightKind kind, int64_t rows, int64_t column
 // `count` blocks of m x m side by side, m rows, each generated on its own.
 std::vector<float> GenerateBlocks(WeightKind kind, int m, int64_t count, uint64_t seed);
 
+// The same with each block's magnitudes rounded to whole quanta of it (solver/quantise.h): every
+// backend finds the integer optimum of such scores.
+std::vector<float> GenerateQuantisedBlocks(WeightKind kind, int m, int64_t count, uint64_t seed);
+
 }  // namespace tsenor

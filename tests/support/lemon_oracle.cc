@@ -36,7 +36,8 @@ struct LemonOracle::Network {
   std::unique_ptr<Simplex> simplex;
 };
 
-LemonOracle::LemonOracle(Pattern pattern) : network_(std::make_unique<Network>(pattern)) {}
+LemonOracle::LemonOracle(Pattern pattern)
+    : pattern_(pattern), network_(std::make_unique<Network>(pattern)) {}
 LemonOracle::~LemonOracle() = default;
 
 int64_t LemonOracle::GreatestKeptSum(std::span<const int64_t> scores) {

@@ -17,12 +17,15 @@ class LemonOracle {
   explicit LemonOracle(Pattern pattern);
   ~LemonOracle();
 
+  Pattern pattern() const { return pattern_; }
+
   // The greatest sum that a mask of exact line sums can keep of the m x m `scores` (row-major).
   // Aborts if LEMON finds no optimum: every pattern has one.
   int64_t GreatestKeptSum(std::span<const int64_t> scores);
 
  private:
   struct Network;
+  const Pattern pattern_;
   const std::unique_ptr<Network> network_;
 };
 
