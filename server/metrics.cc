@@ -17,8 +17,7 @@ constexpr const char* kMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
 constexpr const char* kStages[] = {"receive", "queue", "solve", "send"};
 constexpr const char* kDropReasons[] = {"cancelled", "deadline", "shutdown"};
 constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle"};
-constexpr const char* kDTypes[] = {"float32", "float16", "bfloat16"};  // in the order of DType
-constexpr const char* kSolveMethods[] = {"optimal", "tsenor"};         // in the order of Method
+constexpr const char* kSolveMethods[] = {"optimal", "tsenor"};  // in the order of Method
 
 // From `first`, each `factor` times the one before.
 Boundaries Geometric(double first, double factor, int count) {
@@ -32,7 +31,7 @@ Boundaries SecondsBoundaries() { return Geometric(1e-4, 4, 11); }
 
 std::string WorkKey(const std::string& backend, const Problem& problem) {
   return absl::StrCat(backend, "/", kSolveMethods[static_cast<int>(problem.options.method)], "/",
-                      kDTypes[static_cast<int>(problem.dtype)]);
+                      NameOf(problem.dtype));
 }
 
 }  // namespace
@@ -87,13 +86,13 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
   }
   for (const std::string& backend : backends) {
     for (Method method : {Method::kOptimal, Method::kTsenor}) {
-      for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+      for (const DType dtype : kAllDTypes) {
         Problem problem;
         problem.options.method = method;
         problem.dtype = dtype;
         const prometheus::Labels labels = {{"backend", backend},
                                            {"method", kSolveMethods[static_cast<int>(method)]},
-                                           {"dtype", kDTypes[static_cast<int>(dtype)]}};
+                                           {"dtype", NameOf(dtype)}};
         work_[WorkKey(backend, problem)] = {
             &NewCounter("tsenor_weights_solved_total", "Weights masked.", labels),
             &NewCounter("tsenor_blocks_solved_total", "Blocks masked.", labels)};

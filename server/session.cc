@@ -12,22 +12,10 @@
 namespace tsenor::server {
 namespace {
 
-const char* DTypeName(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return "float32";
-    case DType::kFloat16:
-      return "float16";
-    case DType::kBFloat16:
-      return "bfloat16";
-  }
-  return "?";
-}
-
 // "4 x 8 of float32 has 128 bytes": what every complaint about the number of bytes ends with.
 std::string DescribeBytes(const TensorSpec& spec, const TensorLayout& layout) {
-  return absl::StrCat("shape ", spec.rows, " x ", spec.columns, " of ",
-                      DTypeName(spec.problem.dtype), " has ", layout.total_bytes, " bytes");
+  return absl::StrCat("shape ", spec.rows, " x ", spec.columns, " of ", NameOf(spec.problem.dtype),
+                      " has ", layout.total_bytes, " bytes");
 }
 
 // A weight without a score, placed in the whole tensor.

@@ -26,13 +26,38 @@ struct Pattern {
 };
 
 enum class DType {
-  kFloat32,
-  kFloat16,   // IEEE binary16
-  kBFloat16,  // upper half of a binary32
+  kFloat32,     // IEEE binary32
+  kFloat16,     // IEEE binary16
+  kBFloat16,    // upper half of a binary32
+  kFloat8E4M3,  // OCP E4M3: no infinity, NaN is S.1111.111, the greatest value 448 (float8_e4m3fn)
+  kFloat8E5M2,  // OCP E5M2: upper half of a binary16
 };
 
+inline constexpr DType kAllDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16,
+                                       DType::kFloat8E4M3, DType::kFloat8E5M2};
+
 // Size of one element in bytes.
-constexpr size_t SizeOf(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+constexpr size_t SizeOf(DType dtype) {
+  if (dtype == DType::kFloat32) return 4;
+  return dtype == DType::kFloat16 || dtype == DType::kBFloat16 ? 2 : 1;
+}
+
+// As users read it: in messages, metrics, tables.
+constexpr const char* NameOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float32";
+    case DType::kFloat16:
+      return "float16";
+    case DType::kBFloat16:
+      return "bfloat16";
+    case DType::kFloat8E4M3:
+      return "float8_e4m3";
+    case DType::kFloat8E5M2:
+      return "float8_e5m2";
+  }
+  return "unknown";
+}
 
 // The score of an element; the mask maximises the sum of the scores that it keeps.
 enum class ScoreKind {

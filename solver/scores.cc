@@ -8,39 +8,53 @@
 namespace tsenor {
 namespace {
 
-// Shifts the 5 exponent and 10 fraction bits into place; the product with 2^112 corrects the
-// exponent's bias and is exact, for subnormals too. Infinity and NaN get the float32 exponent by
-// hand.
-float Float16ToFloat(uint16_t half) {
-  const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fff) << 13;
-  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
-  const bool special = (half & 0x7c00) == 0x7c00;
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  return std::bit_cast<float>(sign | (special ? magnitude | 0x7f800000 : finite));
-}
+// A format narrower than float32, of one sign bit, some exponent bits and the rest fraction. A
+// magnitude from kFirstSpecial on is infinity (fraction 0) or NaN.
+template <typename Bits, int kExponentBits, uint32_t kFirstSpecial>
+struct Format {
+  // Moves exponent and fraction to where float32 has them; the product with a power of two corrects
+  // the exponent's bias and is exact, for subnormals too. Infinity and NaN get the float32 exponent
+  // by hand. No branches, so that loops over it vectorise.
+  static float ToFloat(Bits bits) {
+    constexpr int kToTheTop = 32 - 8 * sizeof(Bits);
+    constexpr int kToExponent = 8 - kExponentBits;
+    constexpr uint32_t kBias = (1u << (kExponentBits - 1)) - 1;
+    constexpr float kCorrection = std::bit_cast<float>((127 + 127 - kBias) << 23);
+    const uint32_t top = static_cast<uint32_t>(bits) << kToTheTop;
+    const uint32_t magnitude = (top & 0x7fffffff) >> kToExponent;
+    const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * kCorrection);
+    const bool special = magnitude >= kFirstSpecial << kToTheTop >> kToExponent;
+    return std::bit_cast<float>((top & 0x80000000) | (special ? magnitude | 0x7f800000 : finite));
+  }
+};
 
-float BFloat16ToFloat(uint16_t upper) {
-  return std::bit_cast<float>(static_cast<uint32_t>(upper) << 16);
+using Float16 = Format<uint16_t, 5, 0x7c00>;
+using BFloat16 = Format<uint16_t, 8, 0x7f80>;
+using Float8E4M3 = Format<uint8_t, 4, 0x7f>;
+using Float8E5M2 = Format<uint8_t, 5, 0x7c>;
+
+template <typename Bits, int kExponentBits, uint32_t kFirstSpecial>
+void Widen(Format<Bits, kExponentBits, kFirstSpecial> format, const void* elements, int64_t first,
+           int64_t count, float* out) {
+  const Bits* source = static_cast<const Bits*>(elements) + first;
+  for (int64_t k = 0; k < count; ++k) out[k] = format.ToFloat(source[k]);
 }
 
 }  // namespace
 
 void LoadElements(DType dtype, const void* elements, int64_t first, int64_t count, float* out) {
   switch (dtype) {
-    case DType::kFloat32: {
+    case DType::kFloat32:
       std::memcpy(out, static_cast<const float*>(elements) + first, count * sizeof(float));
       return;
-    }
-    case DType::kFloat16: {
-      const auto* source = static_cast<const uint16_t*>(elements) + first;
-      for (int64_t k = 0; k < count; ++k) out[k] = Float16ToFloat(source[k]);
-      return;
-    }
-    case DType::kBFloat16: {
-      const auto* source = static_cast<const uint16_t*>(elements) + first;
-      for (int64_t k = 0; k < count; ++k) out[k] = BFloat16ToFloat(source[k]);
-      return;
-    }
+    case DType::kFloat16:
+      return Widen(Float16(), elements, first, count, out);
+    case DType::kBFloat16:
+      return Widen(BFloat16(), elements, first, count, out);
+    case DType::kFloat8E4M3:
+      return Widen(Float8E4M3(), elements, first, count, out);
+    case DType::kFloat8E5M2:
+      return Widen(Float8E5M2(), elements, first, count, out);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "solver/limits.h"
@@ -93,8 +94,7 @@ absl::Status ValidateProblem(const Problem& problem) {
     return absl::InvalidArgumentError(absl::StrCat(
         "pattern.n is ", pattern.n, "; it must be in [0, pattern.m = ", pattern.m, "]"));
   }
-  if (problem.dtype != DType::kFloat32 && problem.dtype != DType::kFloat16 &&
-      problem.dtype != DType::kBFloat16) {
+  if (std::ranges::find(kAllDTypes, problem.dtype) == std::end(kAllDTypes)) {
     return absl::InvalidArgumentError(absl::StrCat("dtype is ", static_cast<int>(problem.dtype),
                                                    ", which is none of this version"));
   }
