@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <iterator>
+#include <ranges>
 
 #include "absl/strings/str_cat.h"
 #include "solver/limits.h"
@@ -66,20 +69,51 @@ const char* Objection(ScoreKind kind, float element, float norm) {
   return nullptr;
 }
 
-// Whether any of `count` elements has no score, without branches: this runs over every weight that
+// The sign bit of an element of `dtype`; the bits below it are its magnitude, and order like it.
+uint32_t SignBit(DType dtype) { return 1u << (8 * SizeOf(dtype) - 1); }
+
+// The least magnitude, as bits, whose product with `norm` is not finite; the sign bit if there is
+// none. Infinity and NaN are the greatest magnitudes of every type.
+uint32_t LeastRefused(DType dtype, float norm) {
+  const auto is_accepted = [&](uint32_t magnitude) {
+    float value = 0;
+    LoadElements(dtype, &magnitude, 0, 1, &value);  // little-endian: the low bytes come first
+    return value * norm <= FLT_MAX;
+  };
+  const auto magnitudes = std::views::iota(0u, SignBit(dtype));
+  return std::ranges::partition_point(magnitudes, is_accepted) - magnitudes.begin();
+}
+
+// Whether any of `count` magnitudes is at least `least_refused`, or, with kGiven, any element less
+// than zero. Sums that reach the sign bit tell, without branches: this runs over every weight that
 // arrives.
-bool AnyInvalid(ScoreKind kind, const float* elements, const float* norms, int64_t count) {
-  const float least = kind == ScoreKind::kGiven ? 0.0f : -FLT_MAX;
-  int invalid = 0;
+template <bool kGiven, typename Bits>
+bool AnyRefused(const std::byte* elements, int64_t count, uint32_t least_refused) {
+  constexpr Bits kSign = Bits{1} << (8 * sizeof(Bits) - 1);
+  const Bits to_sign = static_cast<Bits>(kSign - least_refused);
+  Bits refused = 0;
   for (int64_t k = 0; k < count; ++k) {
-    invalid |= !(elements[k] >= least) | !(elements[k] <= FLT_MAX);
+    Bits element;
+    std::memcpy(&element, elements + k * sizeof(Bits), sizeof(Bits));
+    const Bits magnitude = element & (kSign - 1);
+    refused |= magnitude + to_sign;
+    if (kGiven) refused |= element & (magnitude + (kSign - 1));  // a sign, and not that of zero
   }
-  if (norms != nullptr) {
-    for (int64_t k = 0; k < count; ++k) {
-      invalid |= !(std::fabs(elements[k]) * norms[k] <= FLT_MAX);
-    }
-  }
-  return invalid != 0;
+  return (refused & kSign) != 0;
+}
+
+// AnyRefused() of `count` elements from `elements[first]` on.
+bool AnyRefused(const Problem& problem, const void* elements, int64_t first, int64_t count,
+                uint32_t least_refused) {
+  const size_t size = SizeOf(problem.dtype);
+  const std::byte* source = static_cast<const std::byte*>(elements) + first * size;
+  const auto any = [&](auto bits) {
+    using Bits = decltype(bits);
+    return problem.score_kind == ScoreKind::kGiven
+               ? AnyRefused<true, Bits>(source, count, least_refused)
+               : AnyRefused<false, Bits>(source, count, least_refused);
+  };
+  return size == 1 ? any(uint8_t{}) : size == 2 ? any(uint16_t{}) : any(uint32_t{});
 }
 
 }  // namespace
@@ -125,19 +159,20 @@ absl::Status ValidateColumnNorms(const float* norms, int64_t count) {
 }
 
 std::optional<InvalidWeight> FindInvalidWeight(const Problem& problem, const Tile& tile) {
-  constexpr int64_t kRun = 512;  // floats on the stack: stays in the first-level cache
-  float elements[kRun];
   const bool normed = problem.score_kind == ScoreKind::kMagnitudeTimesColumnNorm;
+  const float greatest_norm =
+      normed ? *std::max_element(tile.column_norms, tile.column_norms + tile.columns) : 1.0f;
+  const uint32_t least_refused = LeastRefused(problem.dtype, greatest_norm);
   for (int64_t row = 0; row < tile.rows; ++row) {
-    for (int64_t column = 0; column < tile.columns; column += kRun) {
-      const int64_t count = std::min(kRun, tile.columns - column);
-      const float* norms = normed ? tile.column_norms + column : nullptr;
-      LoadElements(problem.dtype, tile.weights, row * tile.row_stride + column, count, elements);
-      if (!AnyInvalid(problem.score_kind, elements, norms, count)) continue;
-      for (int64_t k = 0; k < count; ++k) {
-        const char* reason = Objection(problem.score_kind, elements[k], norms ? norms[k] : 1.0f);
-        if (reason) return InvalidWeight{row, column + k, elements[k], reason};
-      }
+    const int64_t first = row * tile.row_stride;
+    if (!AnyRefused(problem, tile.weights, first, tile.columns, least_refused)) continue;
+    // Now one by one: most columns have a norm less than the greatest.
+    for (int64_t column = 0; column < tile.columns; ++column) {
+      float element = 0;
+      LoadElements(problem.dtype, tile.weights, first + column, 1, &element);
+      const char* reason =
+          Objection(problem.score_kind, element, normed ? tile.column_norms[column] : 1.0f);
+      if (reason) return InvalidWeight{row, column, element, reason};
     }
   }
   return std::nullopt;

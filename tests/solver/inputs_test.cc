@@ -1,9 +1,8 @@
 // What goes into a block: edges, score kinds, data types.
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
-#include <limits>
+#include <cstring>
 #include <vector>
 
 #include "solver/scores.h"
@@ -90,25 +89,34 @@ TEST_P(InputsTest, GivenScoresAreTakenAsTheyAre) {
   EXPECT_EQ(zeros.Total().blocks_proven, 4);
 }
 
-TEST_P(InputsTest, SixteenBitWeightsGiveTheAnswersOfTheirFloat32Values) {
+TEST_P(InputsTest, NarrowWeightsGiveTheAnswersOfTheirFloat32Values) {
   const int64_t rows = 24, columns = 33;
-  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
-    std::vector<uint16_t> elements(rows * columns);
-    for (size_t e = 0; e < elements.size(); ++e) {
-      // Any finite pattern of either type, signs and subnormals included.
+  struct Narrow {
+    DType dtype;
+    uint32_t sign_and_fraction, exponent;  // their bits; the upper half of all exponents stays free
+  };
+  for (const auto& [dtype, sign_and_fraction, exponent] :
+       {Narrow{DType::kFloat16, 0x83ff, 0x3c00}, Narrow{DType::kBFloat16, 0x807f, 0x3f80},
+        Narrow{DType::kFloat8E4M3, 0x87, 0x38}, Narrow{DType::kFloat8E5M2, 0x83, 0x3c}}) {
+    SCOPED_TRACE(NameOf(dtype));
+    std::vector<uint8_t> bytes(rows * columns * SizeOf(dtype));
+    for (int64_t e = 0; e < rows * columns; ++e) {
       const uint32_t hash = static_cast<uint32_t>(e + 1) * 2654435761u;
-      elements[e] = static_cast<uint16_t>((hash >> 16 & 0x83ff) | (hash % 7 << 10));
+      // Every seventh is subnormal or zero.
+      const uint32_t bits = hash >> 16 & (sign_and_fraction | (e % 7 != 0 ? exponent : 0));
+      std::memcpy(&bytes[e * SizeOf(dtype)], &bits, SizeOf(dtype));
     }
-    std::vector<float> floats(elements.size());
-    LoadElements(dtype, elements.data(), 0, static_cast<int64_t>(elements.size()), floats.data());
+    std::vector<float> floats(rows * columns);
+    LoadElements(dtype, bytes.data(), 0, rows * columns, floats.data());
     Problem problem;
     problem.pattern = {4, 8};
     const auto of_floats = SolveWholeMatrix(solver(), problem, floats.data(), rows, columns);
     problem.dtype = dtype;
-    const auto solved = SolveWholeMatrix(solver(), problem, elements.data(), rows, columns);
+    const auto solved = SolveWholeMatrix(solver(), problem, bytes.data(), rows, columns);
     EXPECT_EQ(solved.mask, of_floats.mask);
     EXPECT_EQ(solved.potentials, of_floats.potentials);
     EXPECT_EQ(solved.Total().value, of_floats.Total().value);
+    EXPECT_EQ(solved.Total().bound, of_floats.Total().bound);
   }
 }
 

@@ -4,9 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
+
+#include "solver/scores.h"
 
 namespace tsenor {
 namespace {
@@ -241,26 +245,80 @@ TEST_F(FindInvalidWeightTest, ProductsThatOverflowAreFound) {
   EXPECT_THAT(found->reason, HasSubstr("overflow"));
 }
 
-TEST(FindInvalidWeight16Test, SixteenBitNansAndInfinitiesAreFound) {
+// Elements of one byte or two, by their bits.
+class FindInvalidNarrowWeightTest : public testing::Test {
+ protected:
+  static constexpr int64_t kRows = 3, kColumns = 37, kStride = 41;
+
+  void Set(int64_t row, int64_t column, uint32_t bits) {
+    std::memcpy(&bytes_[(row * kStride + column) * SizeOf(problem_.dtype)], &bits,
+                SizeOf(problem_.dtype));
+  }
+
+  std::optional<InvalidWeight> Find(ScoreKind kind, const float* norms = nullptr) {
+    problem_.score_kind = kind;
+    return FindInvalidWeight(problem_, {.weights = bytes_.data(),
+                                        .row_stride = kStride,
+                                        .rows = kRows,
+                                        .columns = kColumns,
+                                        .column_norms = norms});
+  }
+
+  Problem problem_ = Good();
+  std::vector<uint8_t> bytes_ = std::vector<uint8_t>(kRows * kStride * sizeof(float));  // zeros
+};
+
+TEST_F(FindInvalidNarrowWeightTest, EveryBitPatternIsJudgedByItsValue) {
+  for (const DType dtype :
+       {DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3, DType::kFloat8E5M2}) {
+    SCOPED_TRACE(NameOf(dtype));
+    problem_.dtype = dtype;
+    for (uint32_t bits = 0; bits < 1u << (8 * SizeOf(dtype)); ++bits) {
+      float value = 0;
+      LoadElements(dtype, &bits, 0, 1, &value);
+      const int64_t row = bits % kRows, column = bits % kColumns;
+      Set(row, column, bits);
+      for (const ScoreKind kind : {ScoreKind::kMagnitude, ScoreKind::kGiven}) {
+        const char* reason = std::isnan(value)                        ? "NaN"
+                             : std::isinf(value)                      ? "infinite"
+                             : value < 0 && kind == ScoreKind::kGiven ? "negative"
+                                                                      : nullptr;
+        const auto found = Find(kind);
+        ASSERT_EQ(found.has_value(), reason != nullptr) << bits;
+        if (!found) continue;
+        ASSERT_EQ(found->row, row);
+        ASSERT_EQ(found->column, column);
+        ASSERT_THAT(found->reason, HasSubstr(reason));
+      }
+      Set(row, column, 0);
+    }
+  }
+}
+
+TEST_F(FindInvalidNarrowWeightTest, ProductsThatOverflowAreFoundUnderTheirOwnNorm) {
   struct Case {
     DType dtype;
-    uint16_t element;
-    const char* reason;
+    uint32_t greatest;
+    double value;
   };
-  for (const auto& [dtype, element, reason] :
-       {Case{DType::kFloat16, 0x7c00, "infinite"}, Case{DType::kFloat16, 0xfc01, "NaN"},
-        Case{DType::kBFloat16, 0xff80, "infinite"}, Case{DType::kBFloat16, 0x7fc0, "NaN"}}) {
-    std::vector<uint16_t> weights(40, 0x3c00);
-    Problem problem = Good();
-    problem.dtype = dtype;
-    const Tile tile = {.weights = weights.data(), .row_stride = 10, .rows = 4, .columns = 10};
-    EXPECT_FALSE(FindInvalidWeight(problem, tile));
-    weights[23] = element;
-    const auto found = FindInvalidWeight(problem, tile);
+  for (const auto& [dtype, greatest, value] :
+       {Case{DType::kFloat16, 0x7bff, 65504}, Case{DType::kFloat8E4M3, 0x7e, 448},
+        Case{DType::kFloat8E5M2, 0xfb, -57344}}) {
+    SCOPED_TRACE(NameOf(dtype));
+    problem_.dtype = dtype;
+    std::vector<float> norms(kColumns, 1);
+    norms[30] = kGreatest / 400;  // overflows with each of the three
+    Set(1, 20, greatest);
+    EXPECT_FALSE(Find(ScoreKind::kMagnitudeTimesColumnNorm, norms.data()));
+    Set(2, 30, greatest);
+    const auto found = Find(ScoreKind::kMagnitudeTimesColumnNorm, norms.data());
     ASSERT_TRUE(found);
     EXPECT_EQ(found->row, 2);
-    EXPECT_EQ(found->column, 3);
-    EXPECT_THAT(found->reason, HasSubstr(reason));
+    EXPECT_EQ(found->column, 30);
+    EXPECT_EQ(found->value, value);
+    EXPECT_THAT(found->reason, HasSubstr("overflow"));
+    Set(1, 20, 0);
+    Set(2, 30, 0);
   }
 }
 
