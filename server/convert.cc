@@ -50,9 +50,16 @@ absl::Status ConvertEnums(const v1::TensorHeader& header, TensorSpec& spec) {
     case v1::DATA_TYPE_BFLOAT16:
       spec.problem.dtype = DType::kBFloat16;
       break;
+    case v1::DATA_TYPE_FLOAT8_E4M3:
+      spec.problem.dtype = DType::kFloat8E4M3;
+      break;
+    case v1::DATA_TYPE_FLOAT8_E5M2:
+      spec.problem.dtype = DType::kFloat8E5M2;
+      break;
     default:
       return UnknownEnum("dtype", header.dtype(),
-                         "DATA_TYPE_FLOAT32, DATA_TYPE_FLOAT16, DATA_TYPE_BFLOAT16");
+                         "DATA_TYPE_FLOAT32, DATA_TYPE_FLOAT16, DATA_TYPE_BFLOAT16, "
+                         "DATA_TYPE_FLOAT8_E4M3, DATA_TYPE_FLOAT8_E5M2");
   }
   switch (header.layout()) {
     case v1::LAYOUT_UNSPECIFIED:
@@ -208,6 +215,8 @@ void ListSupported(v1::GetServerInfoResponse* response) {
   response->add_dtypes(v1::DATA_TYPE_FLOAT32);
   response->add_dtypes(v1::DATA_TYPE_FLOAT16);
   response->add_dtypes(v1::DATA_TYPE_BFLOAT16);
+  response->add_dtypes(v1::DATA_TYPE_FLOAT8_E4M3);
+  response->add_dtypes(v1::DATA_TYPE_FLOAT8_E5M2);
   response->add_methods(v1::METHOD_OPTIMAL);
   response->add_methods(v1::METHOD_TSENOR);
 }

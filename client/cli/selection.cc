@@ -16,6 +16,8 @@ v1::DataType DataTypeOf(const std::string& dtype) {
   if (dtype == "F32") return v1::DATA_TYPE_FLOAT32;
   if (dtype == "F16") return v1::DATA_TYPE_FLOAT16;
   if (dtype == "BF16") return v1::DATA_TYPE_BFLOAT16;
+  if (dtype == "F8_E4M3") return v1::DATA_TYPE_FLOAT8_E4M3;
+  if (dtype == "F8_E5M2") return v1::DATA_TYPE_FLOAT8_E5M2;
   return v1::DATA_TYPE_UNSPECIFIED;
 }
 

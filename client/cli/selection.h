@@ -46,8 +46,9 @@ struct SelectionRules {
   bool pad = false;  // take shapes that m does not divide
 };
 
-// Takes every 2-D tensor of F32, F16 or BF16 that the rules allow, in the checkpoint's order, which
-// lives as long as the selection. REQUIRES: both expressions are well-formed.
+// Takes every 2-D tensor of F32, F16, BF16, F8_E4M3 or F8_E5M2 that the rules allow, in the order
+// of the checkpoint, which lives as long as the selection. REQUIRES: both expressions are
+// well-formed.
 Selection SelectTensors(const client::Checkpoint& checkpoint, const SelectionRules& rules);
 
 }  // namespace tsenor::cli

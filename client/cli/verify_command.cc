@@ -42,8 +42,12 @@ DType DTypeOf(v1::DataType dtype) {
       return DType::kFloat16;
     case v1::DATA_TYPE_BFLOAT16:
       return DType::kBFloat16;
+    case v1::DATA_TYPE_FLOAT8_E4M3:
+      return DType::kFloat8E4M3;
+    case v1::DATA_TYPE_FLOAT8_E5M2:
+      return DType::kFloat8E5M2;
     default:
-      return DType::kFloat32;  // selections hold no fourth type
+      return DType::kFloat32;  // selections hold no sixth type
   }
 }
 

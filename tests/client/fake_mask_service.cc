@@ -13,8 +13,13 @@ namespace {
 
 grpc::Status Refuse(const std::string& what) { return {grpc::StatusCode::INVALID_ARGUMENT, what}; }
 
+uint64_t ElementBytes(v1::DataType dtype) {
+  if (dtype == v1::DATA_TYPE_FLOAT32) return 4;
+  return dtype == v1::DATA_TYPE_FLOAT16 || dtype == v1::DATA_TYPE_BFLOAT16 ? 2 : 1;
+}
+
 uint64_t TensorBytes(const v1::TensorHeader& header) {
-  return header.shape(0) * header.shape(1) * (header.dtype() == v1::DATA_TYPE_FLOAT32 ? 4 : 2);
+  return header.shape(0) * header.shape(1) * ElementBytes(header.dtype());
 }
 
 }  // namespace

@@ -22,6 +22,9 @@ class SelectTensorsTest : public ::testing::Test {
                          {"empty", "F32", {0, 8}, ""},
                          {"f16", "F16", {8, 8}, zeros(128)},
                          {"f32", "F32", {8, 8}, zeros(256)},
+                         {"f8 e4m3", "F8_E4M3", {8, 8}, zeros(64)},
+                         {"f8 e5m2", "F8_E5M2", {8, 8}, zeros(64)},
+                         {"f8 scale", "F8_E8M0", {8, 8}, zeros(64)},
                          {"ids", "I64", {8, 8}, zeros(512)},
                          {"odd", "F32", {8, 9}, zeros(288)},
                          {std::string(1025, 'x'), "F32", {8, 8}, zeros(256)}});
@@ -43,15 +46,16 @@ class SelectTensorsTest : public ::testing::Test {
 };
 
 TEST_F(SelectTensorsTest, TakesFloatMatricesThatThePatternDivides) {
-  EXPECT_THAT(Names({.m = 8}), ElementsAre("bf", "f16", "f32"));
+  EXPECT_THAT(Names({.m = 8}), ElementsAre("bf", "f16", "f32", "f8 e4m3", "f8 e5m2"));
   EXPECT_THAT(Names({.m = 16}), ElementsAre());
-  EXPECT_THAT(Names({.m = 8, .pad = true}), ElementsAre("bf", "f16", "f32", "odd"));
+  EXPECT_THAT(Names({.m = 8, .pad = true}),
+              ElementsAre("bf", "f16", "f32", "f8 e4m3", "f8 e5m2", "odd"));
 }
 
 TEST_F(SelectTensorsTest, IncludeAndExcludeSearchTheName) {
-  EXPECT_THAT(Names({.include = "^f", .m = 8}), ElementsAre("f16", "f32"));
-  EXPECT_THAT(Names({.exclude = "6$", .m = 8}), ElementsAre("bf", "f32"));
-  EXPECT_THAT(Names({.include = "f", .exclude = "1|3", .m = 8}), ElementsAre("bf"));
+  EXPECT_THAT(Names({.include = "^f[13]", .m = 8}), ElementsAre("f16", "f32"));
+  EXPECT_THAT(Names({.exclude = "6$|8", .m = 8}), ElementsAre("bf", "f32"));
+  EXPECT_THAT(Names({.include = "f", .exclude = "1|3|8", .m = 8}), ElementsAre("bf"));
 }
 
 TEST_F(SelectTensorsTest, TellsWhyForEveryTensorThatItSkips) {
@@ -62,11 +66,12 @@ TEST_F(SelectTensorsTest, TellsWhyForEveryTensorThatItSkips) {
   EXPECT_EQ(reasons["bias"], "not a matrix (1-D)");
   EXPECT_EQ(reasons["conv"], "not a matrix (3-D)");
   EXPECT_EQ(reasons["empty"], "empty");
+  EXPECT_EQ(reasons["f8 scale"], "dtype F8_E8M0");
   EXPECT_EQ(reasons["ids"], "dtype I64");
   EXPECT_EQ(reasons["odd"], "shape [8, 9] is not divided by 8");
   EXPECT_EQ(reasons[std::string(1025, 'x')], "name longer than 1024 bytes");
-  EXPECT_EQ(reasons.size() + selection.selected.size(), 9u);
-  EXPECT_THAT(selection.SkippedByReason(), HasSubstr("1 dtype I64, 1 empty"));
+  EXPECT_EQ(reasons.size() + selection.selected.size(), 12u);
+  EXPECT_THAT(selection.SkippedByReason(), HasSubstr("1 dtype F8_E8M0, 1 dtype I64, 1 empty"));
 }
 
 TEST_F(SelectTensorsTest, KnowsShapesAndTypes) {
@@ -74,9 +79,11 @@ TEST_F(SelectTensorsTest, KnowsShapesAndTypes) {
   EXPECT_EQ(selection.selected[0].dtype, v1::DATA_TYPE_BFLOAT16);
   EXPECT_EQ(selection.selected[1].dtype, v1::DATA_TYPE_FLOAT16);
   EXPECT_EQ(selection.selected[2].dtype, v1::DATA_TYPE_FLOAT32);
+  EXPECT_EQ(selection.selected[3].dtype, v1::DATA_TYPE_FLOAT8_E4M3);
+  EXPECT_EQ(selection.selected[4].dtype, v1::DATA_TYPE_FLOAT8_E5M2);
   EXPECT_EQ(selection.selected[0].rows, 8u);
   EXPECT_EQ(selection.selected[0].columns, 16u);
-  EXPECT_EQ(selection.weights(), 128u + 64 + 64);
+  EXPECT_EQ(selection.weights(), 128u + 4 * 64);
 }
 
 }  // namespace

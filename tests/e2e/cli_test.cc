@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -172,6 +175,83 @@ TEST_F(CliTest, PaddedShapesAndWandaScoresVerify) {
   const ProgramOutcome magnitudes = Verify(weights, out_, {"--edge", "pad"});
   EXPECT_EQ(magnitudes.exit_code, 0);
   EXPECT_THAT(magnitudes.out, HasSubstr("e-0"));
+}
+
+// The two 8-bit types. Bits 6 down to `fraction_bits` are the exponent.
+struct Float8 {
+  const char* dtype;
+  int fraction_bits;
+  int bias;
+};
+constexpr Float8 kFloat8s[] = {{"F8_E4M3", 3, 7}, {"F8_E5M2", 2, 15}};
+
+// A matrix of finite values of the type, subnormals and both zeros among them.
+TestTensor Float8Matrix(const Float8& type, uint64_t rows, uint64_t columns) {
+  TestTensor tensor{"w", type.dtype, {rows, columns}, {}};
+  for (uint32_t k = 0; k < rows * columns; ++k) {
+    tensor.bytes += static_cast<char>((k * 2654435761u >> 24) & (k % 5 == 0 ? 0x83 : 0xbb));
+  }
+  return tensor;
+}
+
+// The same values in float32.
+TestTensor AsFloat32(const Float8& type, const TestTensor& narrow) {
+  TestTensor wide{narrow.name, "F32", narrow.shape, {}};
+  for (const char byte : narrow.bytes) {
+    const int magnitude = byte & 0x7f;
+    const int exponent = magnitude >> type.fraction_bits;
+    const int implicit = exponent > 0 ? 1 << type.fraction_bits : 0;
+    const int significand = implicit + magnitude % (1 << type.fraction_bits);
+    const float value = static_cast<float>(
+        std::ldexp(significand, std::max(exponent, 1) - type.bias - type.fraction_bits));
+    const auto bytes =
+        std::bit_cast<std::array<char, 4>>(std::copysign(value, byte < 0 ? -1.f : 1.f));
+    wide.bytes.append(bytes.data(), bytes.size());
+  }
+  return wide;
+}
+
+TEST_F(CliTest, Float8WeightsGetTheMaskOfTheirFloat32ValuesAndStayFloat8) {
+  for (const Float8& type : kFloat8s) {
+    SCOPED_TRACE(type.dtype);
+    const std::string narrow_path = directory_ / type.dtype;
+    const std::string wide_path = narrow_path + ".wide";
+    const std::string wide_masks = narrow_path + ".masks";
+    const std::string applied_path = narrow_path + ".applied";
+    const TestTensor narrow = Float8Matrix(type, 64, 96);
+    WriteCheckpointFile(narrow_path, {narrow});
+    WriteCheckpointFile(wide_path, {AsFloat32(type, narrow)});
+    Mask(narrow_path, out_);
+    Mask(wide_path, wide_masks);
+    Mask(narrow_path, applied_path, {"--apply"});
+    const auto masks = Open(out_);
+    const std::string bits = BytesOf(masks, *masks.Find("w"));
+    const auto of_wide = Open(wide_masks);
+    EXPECT_EQ(bits, BytesOf(of_wide, *of_wide.Find("w")));
+    const ProgramOutcome verified = Verify(narrow_path, out_);
+    EXPECT_EQ(verified.exit_code, 0) << verified.err;
+    EXPECT_EQ(Verify(wide_path, out_).out, verified.out);
+
+    std::string expected = narrow.bytes;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if ((bits[i / 8] >> (i % 8) & 1) == 0) expected[i] = 0;
+    }
+    const auto applied = Open(applied_path);
+    EXPECT_EQ(applied.Find("w")->dtype, type.dtype);
+    EXPECT_EQ(BytesOf(applied, *applied.Find("w")), expected);
+  }
+}
+
+TEST_F(CliTest, AFloat8NanIsRefusedWithItsPosition) {
+  const std::string weights = directory_ / "nan.safetensors";
+  for (const Float8& type : kFloat8s) {
+    TestTensor matrix = Float8Matrix(type, 32, 32);
+    matrix.bytes[5 * 32 + 9] = static_cast<char>(0xff);
+    WriteCheckpointFile(weights, {matrix});
+    const ProgramOutcome outcome = Run({"mask", weights, "--out", out_, "--pattern", "16:32"});
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr("row 5, column 9 (flat index 169) is NaN"));
+  }
 }
 
 TEST_F(CliTest, OutputIsTheSameWhateverRunsInParallel) {

@@ -104,7 +104,8 @@ TEST(SameBits, OfALargeTensorInLargeChunks) {
   ExpectSame(Solve(two.address(), header, data, 65537), whole);
 }
 
-// Every other way to read the same bytes: 16-bit elements, incomplete blocks, the published method.
+// Every other way to read the same bytes: narrower elements, incomplete blocks, the published
+// method.
 TEST(SameBits, OfOtherTypesEdgesAndMethods) {
   ServerProgram one({"--threads", "1", "--piece-bytes", "16KiB"});
   ServerProgram two({"--threads", "2"});
@@ -114,16 +115,23 @@ TEST(SameBits, OfOtherTypesEdgesAndMethods) {
   published.set_method(v1::METHOD_TSENOR);
   published.mutable_tsenor()->set_iterations(30);
   for (v1::TensorHeader header : {padded, published}) {
-    for (const v1::DataType dtype : {v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_BFLOAT16}) {
+    for (const v1::DataType dtype : {v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_BFLOAT16,
+                                     v1::DATA_TYPE_FLOAT8_E4M3, v1::DATA_TYPE_FLOAT8_E5M2}) {
       SCOPED_TRACE(header.ShortDebugString());
       header.set_dtype(dtype);
       const size_t count = header.shape(0) * header.shape(1);
       std::string data = Weights(count, 7);
-      if (dtype == v1::DATA_TYPE_BFLOAT16) {
-        // The upper halves of the floats.
-        std::string halves;
-        for (size_t k = 0; k < count; ++k) halves += data.substr(4 * k + 2, 2);
-        data = halves;
+      if (dtype != v1::DATA_TYPE_FLOAT32) {
+        // The upper halves of the floats, or bytes of them, kept from being NaN or infinity.
+        std::string narrow;
+        for (size_t k = 0; k < count; ++k) {
+          if (dtype == v1::DATA_TYPE_BFLOAT16) {
+            narrow += data.substr(4 * k + 2, 2);
+          } else {
+            narrow += static_cast<char>(data[4 * k + 2] & 0xbf);
+          }
+        }
+        data = narrow;
       }
       const StreamAnswer whole = Solve(one.address(), header, data, kWholeTensor);
       ASSERT_TRUE(whole.summary.has_value());

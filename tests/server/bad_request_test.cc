@@ -97,7 +97,7 @@ std::vector<BadStream> BadHeaders() {
                 {"shape[0]", "18446744073709551615", "1073741824"}),
       BadHeader("NoDtype", [](Header& h) { h.clear_dtype(); }, {"dtype", "0", "FLOAT32"}),
       BadHeader("UnknownDtype", [](Header& h) { h.set_dtype(static_cast<v1::DataType>(99)); },
-                {"dtype", "99", "FLOAT32"}),
+                {"dtype", "99", "FLOAT8_E5M2"}),
       BadHeader("UnknownLayout", [](Header& h) { h.set_layout(static_cast<v1::Layout>(7)); },
                 {"layout", "7", "ROW_MAJOR"}),
       BadHeader("UnknownMethod", [](Header& h) { h.set_method(static_cast<v1::Method>(42)); },

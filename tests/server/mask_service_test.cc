@@ -18,6 +18,7 @@
 namespace tsenor::server {
 namespace {
 
+using ::testing::ElementsAre;
 using testing::HeaderMessage;
 using testing::MakeHeader;
 using testing::MakeStub;
@@ -223,7 +224,9 @@ TEST_F(ServiceTest, TellsWhatItIs) {
   EXPECT_FALSE(info.version().empty());
   ASSERT_EQ(info.backends_size(), 1);
   EXPECT_EQ(info.backends(0).name(), "fake");
-  EXPECT_EQ(info.dtypes_size(), 3);
+  EXPECT_THAT(info.dtypes(),
+              ElementsAre(v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT16, v1::DATA_TYPE_BFLOAT16,
+                          v1::DATA_TYPE_FLOAT8_E4M3, v1::DATA_TYPE_FLOAT8_E5M2));
   EXPECT_EQ(info.methods_size(), 2);
   EXPECT_EQ(info.limits().max_m(), 128u);
   EXPECT_EQ(info.limits().max_tensor_bytes(), uint64_t{64} << 30);
