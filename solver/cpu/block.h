@@ -26,14 +26,10 @@ struct Block {
 
   alignas(64) float scores[kArea];
   alignas(64) float scores_t[kArea];
+  alignas(64) float row_mean[kWidth];  // without the maximum, limited to a multiple of `mean`
+  alignas(64) float column_mean[kWidth];
   alignas(64) float row_potential[kWidth];     // a
   alignas(64) float column_potential[kWidth];  // b
-  // Scratch of the sweeps (cpu/sweeps-inl.h): K = exp(tau (w - a - b)) and the scales of its rows
-  // and columns.
-  alignas(64) float kernel[kArea];
-  alignas(64) float kernel_t[kArea];
-  alignas(64) float row_scale[kWidth];
-  alignas(64) float column_scale[kWidth];
 };
 
 }  // namespace tsenor::cpu

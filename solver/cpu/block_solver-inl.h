@@ -14,14 +14,15 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
-#include <memory>
 
 #include "solver/cpu/block.h"
 #include "solver/cpu/exact_finish-inl.h"
 #include "solver/cpu/heuristics.h"
 #include "solver/cpu/lanes-inl.h"
 #include "solver/cpu/quantile.h"
+#include "solver/cpu/residuals-inl.h"
 #include "solver/cpu/sweeps-inl.h"
+#include "solver/cpu/ties-inl.h"
 #include "solver/cpu/tsenor.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
@@ -33,11 +34,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
-constexpr int kRefinementBits = 12;    // more bits per refinement
-constexpr float kTieLattice = 8;       // snapped potentials lie this many 1 / tau apart
-constexpr float kOutlierMean = 8;      // a line's mean counts up to this many times the block's
-constexpr float kStartRange = 0x1p2f;  // greatest normalised potential that the finish starts from
-constexpr double kResidualRange = 0x1p26;  // entries whose residual is further away cannot matter
+constexpr float kOutlierMean = 8;  // a line's mean counts up to this many times the block's
+
+// Quanta of the first finish, per mean score (its power of two): on blocks without outliers they
+// prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
+constexpr int kResidualBits = 28;
+// Potentials found by the sweeps are rounded to 2^-13 mean scores: sums of two are then exact.
+constexpr int kPotentialBits = 13;
+constexpr int kRefinementBits = 12;  // more bits per refinement
+constexpr float kTieEntries = 2;     // more than this many entries within reach per line: they tie
+constexpr float kTieReach = 2;       // potentials are snapped to entries this many reaches away
 
 // to[j][i] = from[i][j] for i, j < m. What lies beyond m in `from` must be 0.
 template <int kWidth>
@@ -67,22 +73,6 @@ void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
 #endif
 }
 
-// Scores in [0, 1] to quanta, rounded to nearest, ties to even.
-inline void QuantiseScores(const float* scores, int count, int32_t* quantised) {
-  const hn::CappedTag<float, 16> d;
-  const hn::RebindToSigned<decltype(d)> di;
-  const auto quanta = hn::Set(d, static_cast<float>(1 << kQuantisationBits));
-  for (int k = 0; k < count; k += hn::MaxLanes(d)) {
-    hn::Store(hn::NearestInt(hn::Mul(hn::Load(d, scores + k), quanta)), di, quantised + k);
-  }
-}
-
-// A starting potential to quanta.
-inline int32_t QuantisePotential(float potential) {
-  return static_cast<int32_t>(std::clamp(potential, -kStartRange, kStartRange) *
-                              static_cast<float>(1 << kQuantisationBits));
-}
-
 // A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
 //
 // Holds everything that a block needs while it is solved, kept between blocks, so that none
@@ -104,7 +94,7 @@ class BlockSolver {
   // Each returns once kept_ and the potentials hold an answer; certificate_ then matches them.
   void SolveTrivially();
   bool SolveOptimally(SolveStats& stats);
-  bool Refine(int round, SolveStats& stats);
+  bool Refine(bool inside, double quanta, SolveStats& stats);
   // After the potentials of the optimum are there, if the method's masks are transposable.
   void SolveAsPublished(SolveStats& stats);
   void SolveHeuristically(SolveStats& stats);
@@ -112,11 +102,9 @@ class BlockSolver {
 
   void Load(const Tile& tile, int64_t row, int64_t column);
   void MeasureLines();
-  void Quantise();
-  void QuantiseResiduals(double scale);
-  bool FinishInt32(int32_t snap_unit, double unit, SolveStats& stats);
-  template <typename Int>
-  bool FinishAs(FinishProblem<kWidth, Int>& finish, Int snap_unit, double unit, SolveStats& stats);
+  void RoundPotentials(float per_unit);
+  double CoarseQuanta() const;
+  bool RunFinish(double unit, SolveStats& stats);
   void Certify();
   void Store(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats);
 
@@ -135,8 +123,7 @@ class BlockSolver {
   bool all_zero_ = false;
 
   Block<kWidth> block_;
-  FinishProblem<kWidth, int32_t> finish_;
-  std::unique_ptr<FinishProblem<kWidth, int64_t>> wide_finish_;  // made when first needed: rarely
+  FinishProblem<kWidth> finish_;
   LineSet<kWidth> kept_[kWidth];                                 // the mask: columns kept, by row
   alignas(64) double row_potential_[kWidth] = {};                // of the normalised scores
   alignas(64) double column_potential_[kWidth] = {};
@@ -242,14 +229,14 @@ inline float LimitMeans(float* means, int m, float block_mean) {
 // Start of the sweeps.
 template <int kWidth>
 void BlockSolver<kWidth>::MeasureLines() {
-  TrimmedMeans<kWidth>(block_.scores_t, m_, block_.row_potential);
-  TrimmedMeans<kWidth>(block_.scores, m_, block_.column_potential);
+  TrimmedMeans<kWidth>(block_.scores_t, m_, block_.row_mean);
+  TrimmedMeans<kWidth>(block_.scores, m_, block_.column_mean);
   float mean = 0;
-  for (int i = 0; i < m_; ++i) mean += block_.row_potential[i];
+  for (int i = 0; i < m_; ++i) mean += block_.row_mean[i];
   mean /= static_cast<float>(m_);
   block_.mean = std::max(mean, 1e-9f);  // the greatest score is at least 0.5
-  block_.row_spread = LimitMeans(block_.row_potential, m_, block_.mean);
-  block_.column_spread = LimitMeans(block_.column_potential, m_, block_.mean);
+  block_.row_spread = LimitMeans(block_.row_mean, m_, block_.mean);
+  block_.column_spread = LimitMeans(block_.column_mean, m_, block_.mean);
 }
 
 // No scores, or no choice: the first n of each line, cyclically, and potentials that prove it.
@@ -268,87 +255,78 @@ template <int kWidth>
 bool BlockSolver<kWidth>::SolveOptimally(SolveStats& stats) {
   const SweepResult sweeps = Sweep(block_, quantile_factor_);
   stats.sweeps = sweeps.sweeps;
-  Quantise();
-  std::fill_n(row_potential_, kWidth, 0.0);
-  std::fill_n(column_potential_, kWidth, 0.0);
-  constexpr float kQuanta = 1 << kQuantisationBits;
-  const auto snap_unit = static_cast<int32_t>(std::min(kTieLattice / sweeps.tau, 1.0f) * kQuanta);
-  if (!FinishInt32(std::max(snap_unit, 1), 1.0 / kQuanta, stats)) return false;
-  Certify();
-  for (int round = 1; round <= kMaxRefinements; ++round) {
+  const int mean_exponent = std::ilogb(block_.mean) + 1;
+  RoundPotentials(std::ldexp(1.0f, kPotentialBits - mean_exponent));
+  const bool tied = sweeps.within > kTieEntries;
+  if (tied) SnapPotentials(block_, kTieReach * sweeps.reach);
+  const float quanta = std::ldexp(1.0f, kResidualBits - mean_exponent);
+  QuantiseResiduals(block_, quanta, finish_);
+  if (tied) FillTightEntries(finish_);
+  std::copy_n(block_.row_potential, kWidth, row_potential_);
+  std::copy_n(block_.column_potential, kWidth, column_potential_);
+  const bool inside = RunFinish(1.0 / quanta, stats);
+  if (inside && certificate_.relative_gap() <= problem_.options.optimal.gap_tolerance) return true;
+  return Refine(inside, quanta, stats);
+}
+
+// Potentials to whole multiples of 1 / per_unit.
+template <int kWidth>
+void BlockSolver<kWidth>::RoundPotentials(float per_unit) {
+  const Lanes<float, kWidth> d;
+  const auto scale = hn::Set(d, per_unit), unit = hn::Set(d, 1 / per_unit);
+  for (float* potential : {block_.row_potential, block_.column_potential}) {
+    for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+      const auto rounded = hn::Round(hn::Mul(hn::Load(d, potential + v), scale));
+      hn::Store(hn::Mul(rounded, unit), d, potential + v);
+    }
+  }
+}
+
+// Solves what is left of the scores after the potentials so far, again and again in finer quanta,
+// until the gap is tolerable: the potentials found add up. If the first finish was `inside` its
+// range, its own quanta are fine enough to start with; else quanta so coarse that nothing can leave
+// the range.
+template <int kWidth>
+bool BlockSolver<kWidth>::Refine(bool inside, double quanta, SolveStats& stats) {
+  if (!inside) quanta = CoarseQuanta();
+  for (int round = 0; round < kMaxRefinements; ++round) {
+    QuantiseResidualsWidely(block_, row_potential_, column_potential_, quanta, finish_);
+    if (!RunFinish(1.0 / quanta, stats)) return false;
     if (certificate_.relative_gap() <= problem_.options.optimal.gap_tolerance) break;
-    if (!Refine(round, stats)) return false;
+    quanta = std::ldexp(quanta, kRefinementBits);
   }
   return true;
 }
 
-// The rule of solver/quantise.h, on normalised scores.
+// The greatest power of two with which 2 m residuals in a row, the longest path, stay inside
+// kFinishRange.
 template <int kWidth>
-void BlockSolver<kWidth>::Quantise() {
-  QuantiseScores(block_.scores, kWidth * kWidth, finish_.weight);
-  QuantiseScores(block_.scores_t, kWidth * kWidth, finish_.weight_t);
-  for (int k = 0; k < m_; ++k) {
-    finish_.row_potential[k] = QuantisePotential(block_.row_potential[k]);
-    finish_.column_potential[k] = QuantisePotential(block_.column_potential[k]);
-  }
-}
-
-// Solves what is left of the scores after the potentials, 2^-12 times finer in each round: the
-// optimum moves by rounding errors only, and the potentials found add up to the proof of a smaller
-// gap.
-template <int kWidth>
-bool BlockSolver<kWidth>::Refine(int round, SolveStats& stats) {
-  const double scale = std::ldexp(1.0, kQuantisationBits + kRefinementBits * round);
-  QuantiseResiduals(scale);
-  if (!FinishInt32(0, 1.0 / scale, stats)) return false;
-  Certify();
-  return true;
-}
-
-template <int kWidth>
-void BlockSolver<kWidth>::QuantiseResiduals(double scale) {
+double BlockSolver<kWidth>::CoarseQuanta() const {
+  double greatest = 0;
   for (int i = 0; i < m_; ++i) {
     for (int j = 0; j < m_; ++j) {
       const double residual =
           block_.scores[i * kWidth + j] - row_potential_[i] - column_potential_[j];
-      const double quantised = std::clamp(residual * scale, -kResidualRange, kResidualRange);
-      const auto weight = static_cast<int32_t>(std::nearbyint(quantised));
-      finish_.weight[i * kWidth + j] = finish_.weight_t[j * kWidth + i] = weight;
+      greatest = std::max(greatest, std::abs(residual));
     }
   }
-  std::fill_n(finish_.row_potential, kWidth, 0);
-  std::fill_n(finish_.column_potential, kWidth, 0);
+  return std::ldexp(1.0, std::ilogb(kFinishRange / (2 * m_ * greatest)));
 }
 
-// Exact finish in 32 bits; in 64 if a potential left their range.
+// Finishes; if all went well inside the range, takes over the mask, adds the potentials, in quanta
+// of `unit`, and certifies.
 template <int kWidth>
-bool BlockSolver<kWidth>::FinishInt32(int32_t snap_unit, double unit, SolveStats& stats) {
-  if (FinishAs(finish_, snap_unit, unit, stats)) return true;
-  if (!wide_finish_) wide_finish_ = std::make_unique<FinishProblem<kWidth, int64_t>>();
-  FinishProblem<kWidth, int64_t>& wide = *wide_finish_;
-  wide.m = m_;
-  wide.n = n_;
-  std::copy_n(finish_.weight, kWidth * kWidth, wide.weight);
-  std::copy_n(finish_.weight_t, kWidth * kWidth, wide.weight_t);
-  std::copy_n(finish_.row_potential, kWidth, wide.row_potential);
-  std::copy_n(finish_.column_potential, kWidth, wide.column_potential);
-  return FinishAs(wide, int64_t{0}, unit, stats);
-}
-
-// Threshold and finish; then takes over the mask and adds the potentials, in quanta of `unit`.
-template <int kWidth>
-template <typename Int>
-bool BlockSolver<kWidth>::FinishAs(FinishProblem<kWidth, Int>& finish, Int snap_unit, double unit,
-                                   SolveStats& stats) {
-  Threshold(finish, snap_unit);
-  const FinishResult result = Finish(finish);
+bool BlockSolver<kWidth>::RunFinish(double unit, SolveStats& stats) {
+  const FinishResult result = Finish(finish_);
   stats.augmentations += result.augmentations;
-  if (!result.optimal) return false;
+  // Beyond half of the range, entries that were clamped to it may matter.
+  if (!result.optimal || result.greatest_move > kFinishRange / 2) return false;
   for (int k = 0; k < m_; ++k) {
-    kept_[k] = finish.kept_in_row[k];
-    row_potential_[k] += static_cast<double>(finish.row_potential[k]) * unit;
-    column_potential_[k] += static_cast<double>(finish.column_potential[k]) * unit;
+    kept_[k] = finish_.kept_in_row[k];
+    row_potential_[k] += finish_.row_potential[k] * unit;
+    column_potential_[k] += finish_.column_potential[k] * unit;
   }
+  Certify();
   return true;
 }
 

@@ -23,30 +23,28 @@ namespace tsenor::cpu::HWY_NAMESPACE {
 //
 // With the residual r_ij = weight_ij - A_i - B_j the invariant throughout is complementary
 // slackness: kept entries have r >= 0, others r <= 0. Padded entries are never kept.
-template <int kWidth, typename Int>
+template <int kWidth>
 struct FinishProblem {
   static constexpr int kArea = kWidth * kWidth;
 
   int m = 0;
   int n = 0;
-  alignas(64) Int weight[kArea];
-  alignas(64) Int weight_t[kArea];
-  alignas(64) Int row_potential[kWidth];     // A
-  alignas(64) Int column_potential[kWidth];  // B
+  alignas(64) int32_t weight[kArea];
+  alignas(64) int32_t weight_t[kArea];
+  alignas(64) int32_t row_potential[kWidth];     // A
+  alignas(64) int32_t column_potential[kWidth];  // B
   LineSet<kWidth> kept_in_row[kWidth];       // columns
   LineSet<kWidth> kept_in_column[kWidth];    // rows: the same, transposed
 };
 
 // Greatest magnitude of weights and potentials with which no sum in Finish() can overflow: a
 // distance is at most 4 times this, and is at most added to three such numbers.
-template <typename Int>
-inline constexpr Int kFinishRange = Int{1} << (sizeof(Int) * 8 - 4);
+inline constexpr int32_t kFinishRange = 1 << 28;
 
 struct FinishResult {
-  // False: a potential left kFinishRange (Int = int32_t; solve again with int64_t, where it
-  // cannot happen for weights that came from int32_t).
-  bool optimal = false;
-  int augmentations = 0;
+  bool optimal = false;      // false: a potential left kFinishRange; nothing else is meant then
+  int augmentations = 0;     // paths
+  int32_t greatest_move = 0;  // greatest magnitude of a potential
 };
 
 // How many entries each line misses or has too much.
@@ -61,8 +59,7 @@ struct Supplies {
   LineSet<kWidth> source_rows, source_columns, sink_rows, sink_columns;
 
   // Returns the sum of the positive supplies: the number of paths to go.
-  template <typename Int>
-  int Count(const FinishProblem<kWidth, Int>& problem) {
+  int Count(const FinishProblem<kWidth>& problem) {
     source_rows = source_columns = sink_rows = sink_columns = {};
     int missing = 0;
     for (int k = 0; k < problem.m; ++k) {
@@ -78,82 +75,12 @@ struct Supplies {
   }
 };
 
-// The entries k of one line with weight_k - potential - other_k > -slack.
-template <int kWidth, typename Int>
-LineSet<kWidth> PositiveResiduals(const Int* weight, Int potential, const Int* other, Int slack) {
-  const Lanes<Int, kWidth> d;
-  const auto threshold = hn::Set(d, potential - slack);
-  LineSet<kWidth> positive;
-  for (int lane = 0; lane < kWidth; lane += hn::MaxLanes(d)) {
-    const auto residual = hn::Sub(hn::Load(d, weight + lane), hn::Load(d, other + lane));
-    positive.InsertLanes(d, hn::Gt(residual, threshold), lane);
-  }
-  return positive;
-}
-
-// Keeps the entries with a residual > -slack.
-template <int kWidth, typename Int>
-void KeepPositive(FinishProblem<kWidth, Int>& p, Int slack) {
-  const auto existing = LineSet<kWidth>::First(p.m);
-  for (int k = 0; k < p.m; ++k) {
-    p.kept_in_row[k] =
-        existing & PositiveResiduals<kWidth>(p.weight + k * kWidth, p.row_potential[k],
-                                             p.column_potential, slack);
-    p.kept_in_column[k] =
-        existing & PositiveResiduals<kWidth>(p.weight_t + k * kWidth, p.column_potential[k],
-                                             p.row_potential, slack);
-  }
-}
-
-// Column potentials onto a lattice around the first one; then every row potential to the nearest
-// value that makes one of its entries exactly tight. Tied scores then have residuals that are
-// exactly 0.
-template <int kWidth, typename Int>
-void SnapPotentials(FinishProblem<kWidth, Int>& problem, Int unit) {
-  const int m = problem.m;
-  int shift = 0;
-  while (shift < 22 && (Int{2} << shift) <= unit) ++shift;
-  const Int half = (Int{1} << shift) / 2;
-  const Int origin = problem.column_potential[0];
-  for (int j = 0; j < m; ++j) {
-    problem.column_potential[j] = (problem.column_potential[j] - origin + half) >> shift << shift;
-  }
-  // Lanes are rows: each looks for its nearest tight value.
-  Int nearest[kWidth], least[kWidth];
-  std::fill_n(least, kWidth, 4 * kFinishRange<Int>);
-  for (int j = 0; j < m; ++j) {
-    for (int i = 0; i < kWidth; ++i) {
-      const Int tight = problem.weight_t[j * kWidth + i] - problem.column_potential[j];
-      const Int distance = std::abs(tight - (problem.row_potential[i] + origin));
-      nearest[i] = distance < least[i] ? tight : nearest[i];
-      least[i] = std::min(least[i], distance);
-    }
-  }
-  std::copy_n(nearest, m, problem.row_potential);
-}
-
-// Keeps the entries with a positive residual; then, where the potentials are poor because many
-// scores tie (`snap_unit` > 0), moves them onto a lattice of about that unit on which ties are
-// exact. REQUIRES: weights and potentials within kFinishRange.
-template <int kWidth, typename Int>
-void Threshold(FinishProblem<kWidth, Int>& problem, Int snap_unit) {
-  // Share of m by which line sums may miss n in all before the potentials count as spoilt by ties.
-  constexpr double kTieShortfall = 0.8;
-  KeepPositive(problem, Int{0});
-  if (snap_unit <= 0) return;
-  Supplies<kWidth> supply;
-  if (supply.Count(problem) <= kTieShortfall * problem.m) return;
-  SnapPotentials(problem, snap_unit);
-  // Tight entries go to the larger side, which leaves less to augment.
-  KeepPositive(problem, Int{2 * problem.n > problem.m ? 1 : 0});
-}
-
 // Finish() with its state. A line is a row or a column; the graph has an arc from row to column for
 // every entry that is not kept, and from column to row for every one that is, of length |residual|.
-template <int kWidth, typename Int>
+template <int kWidth>
 class Finisher {
  public:
-  explicit Finisher(FinishProblem<kWidth, Int>& problem) : p_(problem), m_(problem.m) {}
+  explicit Finisher(FinishProblem<kWidth>& problem) : p_(problem), m_(problem.m) {}
 
   FinishResult Run() {
     FinishResult result;
@@ -167,22 +94,23 @@ class Finisher {
       missing -= paths;
     }
     result.optimal = true;
+    result.greatest_move = greatest_move_;
     return result;
   }
 
  private:
-  using D = Lanes<Int, kWidth>;
+  using D = Lanes<int32_t, kWidth>;
   using V = hn::Vec<D>;
   static constexpr int kLanes = hn::MaxLanes(D());
   static constexpr int kVectors = kWidth / kLanes;
-  static constexpr Int kInfinity = 4 * kFinishRange<Int>;
+  static constexpr int32_t kInfinity = 4 * kFinishRange;
   // A candidate through an entry that may not be used: with a potential added, still >= kInfinity.
-  static constexpr Int kBarred = kInfinity + 2 * kFinishRange<Int>;
+  static constexpr int32_t kBarred = kInfinity + 2 * kFinishRange;
 
   // One side of the graph.
   struct Side {
-    alignas(64) Int distance[kWidth];  // from the sources
-    alignas(64) Int level[kWidth];     // the relaxation in which it last fell
+    alignas(64) int32_t distance[kWidth];  // from the sources
+    alignas(64) int32_t level[kWidth];     // the relaxation in which it last fell
     LineSet<kWidth> changed;           // it fell since the other side was relaxed, and may matter
     LineSet<kWidth> open;              // may still lie on a path of this phase
   };
@@ -256,8 +184,8 @@ class Finisher {
     const V level = hn::Set(d, ++level_);
     LineSet<kWidth> improved;
     for (int v = 0; v < kVectors; ++v) {
-      Int* const distance_at = side.distance + v * kLanes;
-      Int* const level_at = side.level + v * kLanes;
+      int32_t* const distance_at = side.distance + v * kLanes;
+      int32_t* const level_at = side.level + v * kLanes;
       const V distance = hn::Load(d, distance_at);
       const auto shorter = hn::Lt(candidate[v], distance);
       hn::Store(hn::IfThenElse(shorter, level, hn::Load(d, level_at)), d, level_at);
@@ -269,7 +197,7 @@ class Finisher {
     reach_ = FarthestSink();
   }
 
-  Int FarthestSink() const {
+  int32_t FarthestSink() const {
     const D d;
     V farthest = hn::Zero(d);
     for (int v = 0; v < kWidth; v += kLanes) {
@@ -300,7 +228,8 @@ class Finisher {
       greatest =
           hn::Max(greatest, hn::Max(hn::Max(row, hn::Neg(row)), hn::Max(column, hn::Neg(column))));
     }
-    return hn::GetLane(hn::MaxOfLanes(d, greatest)) <= kFinishRange<Int>;
+    greatest_move_ = hn::GetLane(hn::MaxOfLanes(d, greatest));
+    return greatest_move_ <= kFinishRange;
   }
 
   // Augments disjoint tight paths to every sink within reach; returns their number.
@@ -371,8 +300,8 @@ class Finisher {
            p_.kept_in_row[i];
   }
 
-  LineSet<kWidth> TightLines(const Int* weight, Int potential, Int level,
-                             const Int* other_potential, const Int* other_level) const {
+  LineSet<kWidth> TightLines(const int32_t* weight, int32_t potential, int32_t level,
+                             const int32_t* other_potential, const int32_t* other_level) const {
     const D d;
     const V own_potential = hn::Set(d, potential), own_level = hn::Set(d, level);
     LineSet<kWidth> tight;
@@ -420,11 +349,12 @@ class Finisher {
     LineSet<kWidth> before;
   };
 
-  FinishProblem<kWidth, Int>& p_;
+  FinishProblem<kWidth>& p_;
   const int m_;
   Supplies<kWidth> supply_;
-  Int reach_ = 0;  // distance of the farthest sink
-  Int level_ = 0;  // relaxations so far in this phase
+  int32_t reach_ = 0;  // distance of the farthest sink
+  int32_t level_ = 0;  // relaxations so far in this phase
+  int32_t greatest_move_ = 0;
   Side rows_, columns_;
   Step path_[2 * kWidth];
 };
@@ -435,9 +365,9 @@ class Finisher {
 // A phase: dense Bellman-Ford passes over residuals (never stored) give the distance of every line
 // from the sources; potentials move by it; a depth-first search backward from the sinks over tight
 // arcs then augments many disjoint paths. A phase costs a few passes of m^2 operations.
-template <int kWidth, typename Int>
-FinishResult Finish(FinishProblem<kWidth, Int>& problem) {
-  return Finisher<kWidth, Int>(problem).Run();
+template <int kWidth>
+FinishResult Finish(FinishProblem<kWidth>& problem) {
+  return Finisher<kWidth>(problem).Run();
 }
 
 }  // namespace tsenor::cpu::HWY_NAMESPACE
