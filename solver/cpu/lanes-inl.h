@@ -57,6 +57,13 @@ class LineSet {
     return -1;
   }
 
+  // The least `count` lines. REQUIRES: there are as many.
+  LineSet FirstOf(int count) const {
+    LineSet rest = *this, lines;
+    for (; count > 0; --count) lines.insert(rest.PopFirst());
+    return lines;
+  }
+
   // Adds the lines `first` .. whose lanes are set. `first` is a multiple of the number of lanes.
   template <class D>
   HWY_INLINE void InsertLanes(D d, hn::Mask<D> mask, int first) {

@@ -11,7 +11,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cstdint>
+#include <cmath>
 
 #include "solver/cpu/block.h"
 #include "solver/cpu/lanes-inl.h"
@@ -22,6 +22,10 @@ namespace tsenor::cpu::HWY_NAMESPACE {
 // How a block is swept. With tau in units of 1 / mean score, a line's soft threshold reaches
 // 1 / (2 tau) to either side of its potential; tau grows from sweep to sweep.
 struct Schedule {
+  // Exponent of a line's own scale (its mean over the block's) in its reach.
+  enum class Reach { kEqual, kRootOfScale, kScale };
+
+  Reach reach;
   int sweeps;
   float tau;           // of the first sweep
   float growth;        // of tau, per sweep
@@ -31,13 +35,14 @@ struct Schedule {
 
 // Found by timed search on 16:32: Gaussian scores, column norms, rows and columns scaled. The more
 // the lines differ in scale, the softer the start and the longer the steps.
-constexpr Schedule kEven = {5, 3.0f, 2.0f, 1.15f, 1.0f};
-constexpr Schedule kScaled = {5, 1.5f, 2.4f, 1.0f, 2.0f};
-constexpr Schedule kScaledBothWays = {6, 0.75f, 2.6f, 1.0f, 2.0f};
+constexpr Schedule kEven = {Schedule::Reach::kEqual, 5, 3.0f, 2.0f, 1.15f, 1.0f};
+constexpr Schedule kScaled = {Schedule::Reach::kScale, 5, 1.5f, 2.4f, 1.0f, 2.0f};
+constexpr Schedule kScaledBothWays = {
+    Schedule::Reach::kRootOfScale, 8, 0.5f, 2.35f, 1.0f, 2.0f};
 
 constexpr float kEvenSpread = 0.6f;  // below: lines count as equal in scale
 constexpr float kWideSpread = 1.5f;  // above, rows and columns: scaled both ways
-constexpr float kLeastReach = 0.1f;  // of a line, relative to one of average scale
+constexpr float kLeastScale = 0.1f;  // of a line, as far as its reach goes
 
 template <int kWidth>
 const Schedule& ScheduleFor(const Block<kWidth>& block) {
@@ -94,6 +99,14 @@ void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT ot
   }
 }
 
+// Of a line, at a sharpness of 1.
+inline float Reach(const Schedule& schedule, float line_mean, float block_mean) {
+  const float scale = std::max(line_mean / block_mean, kLeastScale);
+  if (schedule.reach == Schedule::Reach::kScale) return block_mean * scale;
+  if (schedule.reach == Schedule::Reach::kRootOfScale) return block_mean * std::sqrt(scale);
+  return block_mean;
+}
+
 struct SweepResult {
   int sweeps = 0;
   float reach = 0;   // of the last sweep, for a line of average scale
@@ -109,13 +122,10 @@ struct SweepResult {
 template <int kWidth>
 SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {
   const Schedule& schedule = ScheduleFor(block);
-  // Where one side alone is scaled, every line has a reach in proportion to its own scale.
-  const bool own_reach = &schedule == &kScaled;
   alignas(64) float row_reach[kWidth], column_reach[kWidth], within[kWidth];
   for (int k = 0; k < kWidth; ++k) {
-    row_reach[k] = own_reach ? std::max(block.row_mean[k], kLeastReach * block.mean) : block.mean;
-    column_reach[k] =
-        own_reach ? std::max(block.column_mean[k], kLeastReach * block.mean) : block.mean;
+    row_reach[k] = Reach(schedule, block.row_mean[k], block.mean);
+    column_reach[k] = Reach(schedule, block.column_mean[k], block.mean);
     // Start: a line's mean times the quantile factor.
     block.row_potential[k] = (block.row_mean[k] - block.mean) * quantile_factor;
     block.column_potential[k] = block.column_mean[k] * quantile_factor;

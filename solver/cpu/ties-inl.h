@@ -107,12 +107,16 @@ void FillTightEntries(FinishProblem<kWidth>& problem) {
     while (room > 0) {
       LineSet<kWidth> columns = GreatestOf(tight, missing);
       if (columns.empty()) break;
+      if (columns.count() > room) columns = columns.FirstOf(room);
+      room -= columns.count();
       tight = tight & ~columns;
-      for (int j = columns.PopFirst(); j >= 0 && room > 0; j = columns.PopFirst()) {
-        problem.kept_in_row[i].insert(j);
+      for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+        const auto one = hn::IfThenElseZero(columns.LanesFrom(d, v), hn::Set(d, 1));
+        hn::Store(hn::Sub(hn::Load(d, missing + v), one), d, missing + v);
+      }
+      problem.kept_in_row[i] |= columns;
+      for (int j = columns.PopFirst(); j >= 0; j = columns.PopFirst()) {
         problem.kept_in_column[j].insert(i);
-        --missing[j];
-        --room;
       }
     }
   }
