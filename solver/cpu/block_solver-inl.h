@@ -19,6 +19,7 @@
 #include "solver/cpu/exact_finish-inl.h"
 #include "solver/cpu/heuristics.h"
 #include "solver/cpu/lanes-inl.h"
+#include "solver/cpu/load-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/residuals-inl.h"
 #include "solver/cpu/sweeps-inl.h"
@@ -29,18 +30,13 @@
 #include "solver/problem.h"
 #include "solver/quantise.h"
 #include "solver/result.h"
-#include "solver/scores.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
-constexpr float kOutlierMean = 8;  // a line's mean counts up to this many times the block's
-
 // Quanta of the first finish, per mean score (its power of two): on blocks without outliers they
 // prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
 constexpr int kResidualBits = 28;
-// Potentials found by the sweeps are rounded to 2^-13 mean scores: sums of two are then exact.
-constexpr int kPotentialBits = 13;
 constexpr int kRefinementBits = 12;  // more bits per refinement
 constexpr float kTieEntries = 2;     // more than this many entries within reach per line: they tie
 constexpr float kTieReach = 2;       // potentials are snapped to entries this many reaches away
@@ -82,18 +78,27 @@ void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
 template <int kWidth>
 class BlockSolver {
  public:
+  // What sweeps have found elsewhere, in units of the scores (cpu/lane_solver-inl.h).
+  struct Start {
+    SweepResult sweeps;
+    float row_potential[kWidth];
+    float column_potential[kWidth];
+  };
+
   // `problem` must outlive the solver. REQUIRES: ValidateProblem() accepts it, pattern.m <= kWidth.
   explicit BlockSolver(const Problem& problem);
 
   // Solves the block whose first entry is (row, column) of `tile`, and sets the bits of its kept
   // entries in the tile's mask, whose rows the caller has cleared. `potentials` (may be null):
-  // where its 2 m potentials go. False: an internal error, no optimum was found.
-  bool Solve(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats);
+  // where its 2 m potentials go. `start` (may be null): takes the place of the sweeps. False: an
+  // internal error, no optimum was found.
+  bool Solve(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats,
+             const Start* start = nullptr);
 
  private:
   // Each returns once kept_ and the potentials hold an answer; certificate_ then matches them.
   void SolveTrivially();
-  bool SolveOptimally(SolveStats& stats);
+  bool SolveOptimally(const SweepResult& sweeps, SolveStats& stats);
   bool Refine(bool inside, double quanta, SolveStats& stats);
   // After the potentials of the optimum are there, if the method's masks are transposable.
   void SolveAsPublished(SolveStats& stats);
@@ -102,7 +107,7 @@ class BlockSolver {
 
   void Load(const Tile& tile, int64_t row, int64_t column);
   void MeasureLines();
-  void RoundPotentials(float per_unit);
+  SweepResult Take(const Start& start);
   double CoarseQuanta() const;
   bool RunFinish(double unit, SolveStats& stats);
   void Certify();
@@ -146,7 +151,7 @@ BlockSolver<kWidth>::BlockSolver(const Problem& problem)
 
 template <int kWidth>
 bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, double* potentials,
-                                SolveStats& stats) {
+                                SolveStats& stats, const Start* start) {
   stats.blocks = 1;
   Load(tile, row, column);
   const Method method = problem_.options.method;
@@ -156,7 +161,9 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
       SolveTrivially();
     } else {
       MeasureLines();
-      if (!SolveOptimally(stats)) return false;
+      const SweepResult sweeps =
+          start && start->sweeps.sweeps > 0 ? Take(*start) : Sweep(block_, quantile_factor_);
+      if (!SolveOptimally(sweeps, stats)) return false;
     }
   }
   if (!IsTransposable(method) || (has_choice && method > Method::kTsenor)) {
@@ -174,10 +181,10 @@ void BlockSolver<kWidth>::Load(const Tile& tile, int64_t row, int64_t column) {
   const Lanes<float, kWidth> d;
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = hn::MaxLanes(d);
+  LoadRows(problem_, tile, row, column, m_, m_, block_.scores, kWidth);
   V greatest_lanes = hn::Zero(d);
   for (int i = 0; i < m_; ++i) {
     float* scores = block_.scores + i * kWidth;
-    LoadScores(problem_, tile, row + i, column, m_, scores);
     for (int lane = 0; lane < kWidth; lane += kLanes) {
       V score = hn::Load(d, scores + lane);
       score = hn::IfThenElseZero(hn::Gt(score, hn::Zero(d)), hn::Min(score, hn::Set(d, FLT_MAX)));
@@ -251,15 +258,25 @@ void BlockSolver<kWidth>::SolveTrivially() {
   Certify();
 }
 
+// Another's sweeps, normalised like the scores.
 template <int kWidth>
-bool BlockSolver<kWidth>::SolveOptimally(SolveStats& stats) {
-  const SweepResult sweeps = Sweep(block_, quantile_factor_);
+SweepResult BlockSolver<kWidth>::Take(const Start& start) {
+  const float scale = std::ldexp(1.0f, -block_.exponent);
+  for (int k = 0; k < m_; ++k) {
+    block_.row_potential[k] = start.row_potential[k] * scale;
+    block_.column_potential[k] = start.column_potential[k] * scale;
+  }
+  SweepResult sweeps = start.sweeps;
+  sweeps.reach *= scale;
+  return sweeps;
+}
+
+template <int kWidth>
+bool BlockSolver<kWidth>::SolveOptimally(const SweepResult& sweeps, SolveStats& stats) {
   stats.sweeps = sweeps.sweeps;
-  const int mean_exponent = std::ilogb(block_.mean) + 1;
-  RoundPotentials(std::ldexp(1.0f, kPotentialBits - mean_exponent));
   const bool tied = sweeps.within > kTieEntries;
   if (tied) SnapPotentials(block_, kTieReach * sweeps.reach);
-  const float quanta = std::ldexp(1.0f, kResidualBits - mean_exponent);
+  const float quanta = std::ldexp(1.0f, kResidualBits - 1 - std::ilogb(block_.mean));
   QuantiseResiduals(block_, quanta, finish_);
   if (tied) FillTightEntries(finish_);
   std::copy_n(block_.row_potential, kWidth, row_potential_);
@@ -267,19 +284,6 @@ bool BlockSolver<kWidth>::SolveOptimally(SolveStats& stats) {
   const bool inside = RunFinish(1.0 / quanta, stats);
   if (inside && certificate_.relative_gap() <= problem_.options.optimal.gap_tolerance) return true;
   return Refine(inside, quanta, stats);
-}
-
-// Potentials to whole multiples of 1 / per_unit.
-template <int kWidth>
-void BlockSolver<kWidth>::RoundPotentials(float per_unit) {
-  const Lanes<float, kWidth> d;
-  const auto scale = hn::Set(d, per_unit), unit = hn::Set(d, 1 / per_unit);
-  for (float* potential : {block_.row_potential, block_.column_potential}) {
-    for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
-      const auto rounded = hn::Round(hn::Mul(hn::Load(d, potential + v), scale));
-      hn::Store(hn::Mul(rounded, unit), d, potential + v);
-    }
-  }
 }
 
 // Solves what is left of the scores after the potentials so far, again and again in finer quanta,

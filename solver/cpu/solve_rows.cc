@@ -11,38 +11,73 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "solver/cpu/block_solver-inl.h"
+#include "solver/cpu/lane_solver-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 namespace {
 
+// Solves block rows, of blocks of up to kWidth x kWidth, one after another in one thread's memory.
 template <int kWidth>
-bool SolveRow(BlockSolver<kWidth>& solver, const Tile& tile, int64_t number, int m) {
-  const int64_t row = number * m;
-  for (int64_t r = row; r < std::min(row + m, tile.rows); ++r) {
-    std::fill_n(tile.mask + r * tile.mask_row_stride, MaskRowBytes(tile.columns), uint8_t{0});
+class RowSolver {
+ public:
+  explicit RowSolver(const Problem& problem) : m_(problem.pattern.m), blocks_(problem) {
+    const auto [n, m] = problem.pattern;
+    const bool in_lanes = m <= LaneSolver::kMaxM && n > 0 && n < m;
+    if (in_lanes && problem.options.method == Method::kOptimal) lanes_.emplace(problem);
   }
-  double* potentials = tile.potentials;
-  if (potentials) potentials += number * BlocksAlong(tile.columns, m) * 2 * m;
-  SolveStats total;
-  for (int64_t column = 0; column < tile.columns; column += m) {
-    SolveStats block;
-    if (!solver.Solve(tile, row, column, potentials, block)) return false;
-    total += block;
-    if (potentials) potentials += 2 * m;
+
+  // False: an internal error, some block has no optimum.
+  bool Solve(const Tile& tile, int64_t number) {
+    const int64_t row = number * m_;
+    for (int64_t r = row; r < std::min(row + m_, tile.rows); ++r) {
+      std::fill_n(tile.mask + r * tile.mask_row_stride, MaskRowBytes(tile.columns), uint8_t{0});
+    }
+    const int64_t blocks = BlocksAlong(tile.columns, m_);
+    double* potentials = tile.potentials;
+    if (potentials) potentials += number * blocks * 2 * m_;
+    SolveStats total;
+    for (int64_t first = 0; first < blocks; first += LaneSolver::kLanes) {
+      const int count = static_cast<int>(std::min<int64_t>(LaneSolver::kLanes, blocks - first));
+      if (!SolveGroup(tile, row, first * m_, count, potentials, total)) return false;
+      if (potentials) potentials += 2 * m_ * count;
+    }
+    tile.stats[number] = total;
+    return true;
   }
-  tile.stats[number] = total;
-  return true;
-}
+
+ private:
+  bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
+                  SolveStats& total) {
+    SolveStats stats[LaneSolver::kLanes];
+    const uint32_t solved =
+        lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
+    for (int k = 0; k < count; ++k) {
+      if (!(solved >> k & 1)) {
+        typename BlockSolver<kWidth>::Start start;
+        if (lanes_) start.sweeps = lanes_->StartOf(k, start.row_potential, start.column_potential);
+        double* const of_block = potentials ? potentials + 2 * m_ * k : nullptr;
+        if (!blocks_.Solve(tile, row, column + k * m_, of_block, stats[k], &start)) return false;
+      }
+      total += stats[k];
+    }
+    return true;
+  }
+
+  const int m_;
+  BlockSolver<kWidth> blocks_;
+  std::optional<LaneSolver> lanes_;  // for small blocks: most need nothing else
+};
 
 template <int kWidth>
 void SolveRowsOfWidth(BlockRows& rows) {
-  const auto solver = std::make_unique<BlockSolver<kWidth>>(rows.problem());
+  const auto solver = std::make_unique<RowSolver<kWidth>>(rows.problem());
   BlockRow row;
   while (rows.Next(row)) {
-    if (!SolveRow(*solver, *row.tile, row.number, rows.problem().pattern.m)) rows.SetFailed();
+    if (!solver->Solve(*row.tile, row.number)) rows.SetFailed();
   }
 }
 

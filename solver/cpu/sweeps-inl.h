@@ -42,6 +42,7 @@ constexpr Schedule kScaledBothWays = {
 
 constexpr float kEvenSpread = 0.6f;  // below: lines count as equal in scale
 constexpr float kWideSpread = 1.5f;  // above, rows and columns: scaled both ways
+constexpr float kOutlierMean = 8;    // a line's mean counts up to this many times the block's
 constexpr float kLeastScale = 0.1f;  // of a line, as far as its reach goes
 
 template <int kWidth>
@@ -51,11 +52,23 @@ const Schedule& ScheduleFor(const Block<kWidth>& block) {
   return least > kWideSpread ? kScaledBothWays : kScaled;
 }
 
-// One Newton step of every line's potential towards a soft count of n; lanes are the lines. An
-// entry counts 0 below the line's threshold by more than its reach, 1 above it by more than that,
-// linearly in between: the sum of clamp((w - other - line) / (2 reach) + 1/2, 0, 1), whose slope is
-// the number of entries within reach. No product, no exponential: four operations an entry, two
-// more for the slope. `within` takes the entries within reach, per line.
+// A Newton step of lines' potentials towards a soft count of n among m entries: an entry counts 0
+// below `low`, 1 above `high`, and linearly in between, the potential in the middle. `sum` is that
+// of the clamped entries, `within` the number of those between the limits: the slope.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V NewtonStep(D d, V sum, V within, V low, V high, int m, int n,
+                        const Schedule& schedule) {
+  const V width = hn::Sub(high, low);
+  const V target = hn::Add(hn::Mul(hn::Set(d, static_cast<float>(m)), low),
+                           hn::Mul(hn::Set(d, static_cast<float>(n)), width));
+  const V step = hn::Div(hn::Mul(hn::Sub(sum, target), hn::Set(d, schedule.relaxation)),
+                         hn::Max(within, hn::Set(d, 1.0f)));
+  const V longest = hn::Mul(width, hn::Set(d, 0.5f * schedule.longest_step));
+  return hn::Clamp(step, hn::Neg(longest), longest);
+}
+
+// One step of every line; lanes are the lines. No product, no exponential: four operations an
+// entry, and two more for the slope. `within` takes the number of entries within reach, per line.
 template <int kWidth>
 void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT other,
                   const float* HWY_RESTRICT reach, int m, int n, const Schedule& schedule,
@@ -85,15 +98,9 @@ void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT ot
       }
     }
     for (int v = 0; v < kVectors; ++v) {
-      const V width = hn::Sub(high[v], low[v]);
-      const V target = hn::Add(hn::Mul(hn::Set(d, static_cast<float>(m)), low[v]),
-                               hn::Mul(hn::Set(d, static_cast<float>(n)), width));
-      const V newton =
-          hn::Div(hn::Mul(hn::Sub(sum[v], target), hn::Set(d, schedule.relaxation)),
-                  hn::Max(count[v], one));
-      const V longest = hn::Mul(width, hn::Set(d, 0.5f * schedule.longest_step));
       float* const at = line + first + v * kLanes;
-      hn::Store(hn::Add(hn::Load(d, at), hn::Clamp(newton, hn::Neg(longest), longest)), d, at);
+      const V step = NewtonStep(d, sum[v], count[v], low[v], high[v], m, n, schedule);
+      hn::Store(hn::Add(hn::Load(d, at), step), d, at);
       hn::Store(count[v], d, within + first + v * kLanes);
     }
   }
@@ -107,6 +114,26 @@ inline float Reach(const Schedule& schedule, float line_mean, float block_mean) 
   return block_mean;
 }
 
+// Potentials are rounded to 2^-13 of the mean score (of its power of two), so that the sum of two
+// is exact in float32. Returns the rounded potentials per unit of the scores.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V PotentialsPerUnit(D d, V mean) {
+  constexpr int kBits = 13;
+  const hn::RebindToSigned<D> di;
+  // mean = f 2^(exponent - 126), f in [0.5, 1); the answer is 2^(kBits + 126 - exponent).
+  const auto exponent = hn::ShiftRight<23>(hn::BitCast(di, mean));
+  return hn::BitCast(d, hn::ShiftLeft<23>(hn::Sub(hn::Set(di, kBits + 126 + 127), exponent)));
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V RoundPotential(D d, V potential, V per_unit) {
+  // per_unit is a power of two: this is its inverse.
+  const hn::RebindToSigned<D> di;
+  const V unit =
+      hn::BitCast(d, hn::Sub(hn::Set(di, 254 << 23), hn::BitCast(di, per_unit)));
+  return hn::Mul(hn::Round(hn::Mul(potential, per_unit)), unit);
+}
+
 struct SweepResult {
   int sweeps = 0;
   float reach = 0;   // of the last sweep, for a line of average scale
@@ -114,7 +141,7 @@ struct SweepResult {
 };
 
 // Sets row_potential and column_potential such that [score > a_i + b_j] nearly has n entries in
-// each line: coordinate ascent on the dual of quadratically regularised transport, alternately one
+// each line, rounded as above: coordinate ascent on the dual of quadratically regularised transport, alternately one
 // Newton step for all rows and one for all columns, while the reach shrinks from sweep to sweep.
 //
 // REQUIRES: scores, means and spreads (BlockSolver::MeasureLines()); `quantile_factor` is
@@ -139,6 +166,13 @@ SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {
                          schedule, sharpness, block.column_potential, within);
     result.reach = block.mean * sharpness;
     sharpness /= schedule.growth;
+  }
+  const Lanes<float, kWidth> d;
+  const auto per_unit = PotentialsPerUnit(d, hn::Set(d, block.mean));
+  for (float* potential : {block.row_potential, block.column_potential}) {
+    for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+      hn::Store(RoundPotential(d, hn::Load(d, potential + v), per_unit), d, potential + v);
+    }
   }
   for (int k = 0; k < block.m; ++k) result.within += within[k];
   result.within /= static_cast<float>(block.m);
