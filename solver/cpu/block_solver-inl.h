@@ -129,8 +129,8 @@ class BlockSolver {
 
   Block<kWidth> block_;
   FinishProblem<kWidth> finish_;
-  LineSet<kWidth> kept_[kWidth];                                 // the mask: columns kept, by row
-  alignas(64) double row_potential_[kWidth] = {};                // of the normalised scores
+  LineSet<kWidth> kept_[kWidth];                   // the mask: columns kept, by row
+  alignas(64) double row_potential_[kWidth] = {};  // of the normalised scores
   alignas(64) double column_potential_[kWidth] = {};
   Certificate certificate_;
   Heuristics<kWidth> heuristics_;

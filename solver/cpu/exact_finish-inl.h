@@ -33,8 +33,8 @@ struct FinishProblem {
   alignas(64) int32_t weight_t[kArea];
   alignas(64) int32_t row_potential[kWidth];     // A
   alignas(64) int32_t column_potential[kWidth];  // B
-  LineSet<kWidth> kept_in_row[kWidth];       // columns
-  LineSet<kWidth> kept_in_column[kWidth];    // rows: the same, transposed
+  LineSet<kWidth> kept_in_row[kWidth];           // columns
+  LineSet<kWidth> kept_in_column[kWidth];        // rows: the same, transposed
 };
 
 // Greatest magnitude of weights and potentials with which no sum in Finish() can overflow: a
@@ -42,8 +42,8 @@ struct FinishProblem {
 inline constexpr int32_t kFinishRange = 1 << 28;
 
 struct FinishResult {
-  bool optimal = false;      // false: a potential left kFinishRange; nothing else is meant then
-  int augmentations = 0;     // paths
+  bool optimal = false;       // false: a potential left kFinishRange; nothing else is meant then
+  int augmentations = 0;      // paths
   int32_t greatest_move = 0;  // greatest magnitude of a potential
 };
 
@@ -111,8 +111,8 @@ class Finisher {
   struct Side {
     alignas(64) int32_t distance[kWidth];  // from the sources
     alignas(64) int32_t level[kWidth];     // the relaxation in which it last fell
-    LineSet<kWidth> changed;           // it fell since the other side was relaxed, and may matter
-    LineSet<kWidth> open;              // may still lie on a path of this phase
+    LineSet<kWidth> changed;  // it fell since the other side was relaxed, and may matter
+    LineSet<kWidth> open;     // may still lie on a path of this phase
   };
 
   // Distances of all lines from the sources, to the farthest sink and not much further.

@@ -216,14 +216,14 @@ inline void LaneSolver::Sweep() {
     V within = hn::Zero(d);
     for (int i = 0; i < m_; ++i) {
       const V reach = hn::Mul(row_reach[i], hn::Set(d, sharpness));
-      row_potential_.Set(i, ProjectLine(i * m_, 1, column_potential_, reach, row_potential_[i],
-                                        within));
+      row_potential_.Set(
+          i, ProjectLine(i * m_, 1, column_potential_, reach, row_potential_[i], within));
     }
     within = hn::Zero(d);
     for (int j = 0; j < m_; ++j) {
       const V reach = hn::Mul(column_reach[j], hn::Set(d, sharpness));
-      column_potential_.Set(j, ProjectLine(j, m_, row_potential_, reach, column_potential_[j],
-                                           within));
+      column_potential_.Set(
+          j, ProjectLine(j, m_, row_potential_, reach, column_potential_[j], within));
     }
     hn::Store(hn::Mul(within, hn::Set(d, 1.0f / static_cast<float>(m_))), d, within_);
     hn::Store(hn::Mul(mean, hn::Set(d, sharpness)), d, reach_);

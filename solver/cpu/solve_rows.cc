@@ -53,8 +53,7 @@ class RowSolver {
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
     SolveStats stats[LaneSolver::kLanes];
-    const uint32_t solved =
-        lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
+    const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
       if (!(solved >> k & 1)) {
         typename BlockSolver<kWidth>::Start start;

@@ -37,8 +37,7 @@ struct Schedule {
 // the lines differ in scale, the softer the start and the longer the steps.
 constexpr Schedule kEven = {Schedule::Reach::kEqual, 5, 3.0f, 2.0f, 1.15f, 1.0f};
 constexpr Schedule kScaled = {Schedule::Reach::kScale, 5, 1.5f, 2.4f, 1.0f, 2.0f};
-constexpr Schedule kScaledBothWays = {
-    Schedule::Reach::kRootOfScale, 8, 0.5f, 2.35f, 1.0f, 2.0f};
+constexpr Schedule kScaledBothWays = {Schedule::Reach::kRootOfScale, 8, 0.5f, 2.35f, 1.0f, 2.0f};
 
 constexpr float kEvenSpread = 0.6f;  // below: lines count as equal in scale
 constexpr float kWideSpread = 1.5f;  // above, rows and columns: scaled both ways
@@ -129,8 +128,7 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V RoundPotential(D d, V potential, V per_unit) {
   // per_unit is a power of two: this is its inverse.
   const hn::RebindToSigned<D> di;
-  const V unit =
-      hn::BitCast(d, hn::Sub(hn::Set(di, 254 << 23), hn::BitCast(di, per_unit)));
+  const V unit = hn::BitCast(d, hn::Sub(hn::Set(di, 254 << 23), hn::BitCast(di, per_unit)));
   return hn::Mul(hn::Round(hn::Mul(potential, per_unit)), unit);
 }
 
@@ -141,8 +139,9 @@ struct SweepResult {
 };
 
 // Sets row_potential and column_potential such that [score > a_i + b_j] nearly has n entries in
-// each line, rounded as above: coordinate ascent on the dual of quadratically regularised transport, alternately one
-// Newton step for all rows and one for all columns, while the reach shrinks from sweep to sweep.
+// each line, rounded as above: coordinate ascent on the dual of quadratically regularised
+// transport, alternately one Newton step for all rows and one for all columns, while the reach
+// shrinks from sweep to sweep.
 //
 // REQUIRES: scores, means and spreads (BlockSolver::MeasureLines()); `quantile_factor` is
 // QuantileFactor(n, m).

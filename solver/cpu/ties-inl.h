@@ -31,8 +31,7 @@ LineSet<kWidth> SnapLines(const float* scores, float potential, float reach,
   for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
     const auto old = hn::Load(d, potentials + v);
     const auto tight = hn::Sub(hn::Load(d, scores + v), hn::Set(d, potential));
-    const auto near =
-        hn::And(open.LanesFrom(d, v), hn::Le(hn::Abs(hn::Sub(tight, old)), limit));
+    const auto near = hn::And(open.LanesFrom(d, v), hn::Le(hn::Abs(hn::Sub(tight, old)), limit));
     hn::Store(hn::IfThenElse(near, tight, old), d, potentials + v);
     snapped.InsertLanes(d, near, v);
   }
@@ -49,15 +48,13 @@ void SnapPotentials(Block<kWidth>& block, float reach) {
   LineSet<kWidth> rows, columns;  // snapped, and nothing is snapped to them yet
   while (true) {
     if (const int i = rows.PopFirst(); i >= 0) {
-      const auto snapped =
-          SnapLines<kWidth>(block.scores + i * kWidth, block.row_potential[i], reach, open_columns,
-                            block.column_potential);
+      const auto snapped = SnapLines<kWidth>(block.scores + i * kWidth, block.row_potential[i],
+                                             reach, open_columns, block.column_potential);
       open_columns = open_columns & ~snapped;
       columns |= snapped;
     } else if (const int j = columns.PopFirst(); j >= 0) {
-      const auto snapped =
-          SnapLines<kWidth>(block.scores_t + j * kWidth, block.column_potential[j], reach,
-                            open_rows, block.row_potential);
+      const auto snapped = SnapLines<kWidth>(block.scores_t + j * kWidth, block.column_potential[j],
+                                             reach, open_rows, block.row_potential);
       open_rows = open_rows & ~snapped;
       rows |= snapped;
     } else if (const int root = open_rows.PopFirst(); root >= 0) {
@@ -75,8 +72,8 @@ LineSet<kWidth> GreatestOf(const LineSet<kWidth>& candidates, const int32_t* val
   constexpr int kLanes = hn::MaxLanes(d);
   auto greatest = hn::Set(d, 1);
   for (int v = 0; v < kWidth; v += kLanes) {
-    greatest = hn::Max(greatest,
-                       hn::IfThenElseZero(candidates.LanesFrom(d, v), hn::Load(d, values + v)));
+    greatest =
+        hn::Max(greatest, hn::IfThenElseZero(candidates.LanesFrom(d, v), hn::Load(d, values + v)));
   }
   greatest = hn::MaxOfLanes(d, greatest);
   LineSet<kWidth> lines;
