@@ -51,7 +51,7 @@ def solve_by_program(program, method, weights, n, m):
     with tempfile.TemporaryDirectory() as folder:
         weights_file, mask_file = pathlib.Path(folder, "weights"), pathlib.Path(folder, "mask")
         weights.tofile(weights_file)
-        command = [program, method, n, m, *weights.shape, 1, weights_file, mask_file]
+        command = [program, method, "float32", n, m, *weights.shape, 1, weights_file, mask_file]
         output = subprocess.run(map(str, command), check=True, stdout=subprocess.PIPE, text=True).stdout
         bits = numpy.fromfile(mask_file, numpy.uint8).reshape(weights.shape[0], -1)
     seconds, _, bound, _, blocks_short = output.split()

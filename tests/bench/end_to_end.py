@@ -1,0 +1,147 @@
+"""How much of the solver's speed is left end to end: `tsenor mask` on a large checkpoint, client and server on
+the same cores, beside the solver alone on them.
+
+    .venv/bin/python3 tests/bench/end_to_end.py [BIN_DIR] [--tensors 32] [--edge 4096] [--pattern 16:32] [--rounds 3]
+
+BIN_DIR: the folder of tsenor-server, tsenor and solve_matrix; default build/release/bin. Makes a checkpoint of
+Gaussian bfloat16 matrices, 1 GiB by default, in a temporary folder. Prints weights a second of both (the fastest
+of the rounds, in turn), their ratio, and where the processors' time went.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import tempfile
+import time
+
+import numpy
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass
+class Run:
+    seconds: float  # of the command, start to end
+    client_cpu: float  # processor time, in seconds
+    server_cpu: float
+    unproven: int
+
+
+def gaussian_bfloat16(edge, seed):
+    floats = numpy.random.default_rng(seed).standard_normal((edge, edge), numpy.float32)
+    return (floats.view(numpy.uint32) >> 16).astype(numpy.uint16)
+
+
+def write_checkpoint(path, tensors, edge):
+    """A safetensors file of square matrices."""
+    size = 2 * edge * edge
+    header = {
+        f"layer.{k:02}": {"dtype": "BF16", "shape": [edge, edge], "data_offsets": [k * size, (k + 1) * size]}
+        for k in range(tensors)
+    }
+    words = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(words).to_bytes(8, "little") + words)
+        for k in range(tensors):
+            gaussian_bfloat16(edge, k).tofile(file)
+
+
+@contextlib.contextmanager
+def server(program, folder):
+    """A running server, as (address, process)."""
+    address = f"unix:{folder}/socket"
+    process = subprocess.Popen(
+        [program, "--listen", address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        if not process.stdout.readline().startswith("listening on"):
+            raise SystemExit("the server did not start")
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def cpu_seconds(process):
+    """Processor time of a running process, user and system."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def mask(program, checkpoint, folder, pattern, address, process):
+    """One `tsenor mask` over the checkpoint."""
+    report = folder / "report.json"
+    command = [program, "mask", checkpoint, "--server", address, "--pattern", pattern, "--quiet"]
+    command += ["--out", folder / "masks.safetensors", "--report", report]
+    client_before, server_before = children_cpu_seconds(), cpu_seconds(process)
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    tensors = json.loads(report.read_text())["tensors"]
+    return Run(
+        seconds,
+        children_cpu_seconds() - client_before,
+        cpu_seconds(process) - server_before,
+        sum(tensor["blocks"] - tensor["blocks_proven_optimal"] for tensor in tensors),
+    )
+
+
+def solve_alone(program, weights, folder, pattern, threads):
+    """Weights a second of the solver in a process of its own."""
+    n, m = pattern.split(":")
+    command = [program, "optimal", "bfloat16", n, m, *weights.shape, threads, folder / "weights", folder / "mask"]
+    weights.tofile(folder / "weights")
+    output = subprocess.run(map(str, command), check=True, stdout=subprocess.PIPE, text=True).stdout
+    return weights.size / float(output.split()[0])
+
+
+def report(arguments, run, all_cores, one_thread):
+    """Prints the fastest run beside the solver's weights a second on all cores and on one thread."""
+    weights = arguments.tensors * arguments.edge**2
+    cores = len(os.sched_getaffinity(0))
+    rate = weights / run.seconds
+    solver_cpu = weights / one_thread
+    print(f"{weights / 2**20:.0f} Mi weights, bfloat16, Gaussian, {arguments.pattern}, {cores} cores")
+    print(f"solver alone   {all_cores / 1e6:8.1f} Mweights/s ({one_thread / 1e6:.1f} on one thread)")
+    print(f"end to end     {rate / 1e6:8.1f} Mweights/s, {100 * rate / all_cores:.1f} % of the solver alone")
+    print(f"processor time {run.seconds * cores:8.2f} s in all, of which")
+    print(f"  server       {run.server_cpu:8.2f} s; the solver alone takes {solver_cpu:.2f} s")
+    print(f"  client       {run.client_cpu:8.2f} s")
+    print(f"unproven       {run.unproven:8} blocks")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("bin_dir", nargs="?", type=pathlib.Path, default=ROOT / "build/release/bin")
+    parser.add_argument("--tensors", type=int, default=32)
+    parser.add_argument("--edge", type=int, default=4096, help="rows and columns of each tensor")
+    parser.add_argument("--pattern", default="16:32")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    bin_dir, pattern = arguments.bin_dir, arguments.pattern
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        checkpoint = folder / "model.safetensors"
+        write_checkpoint(checkpoint, arguments.tensors, arguments.edge)
+        sample = gaussian_bfloat16(arguments.edge, 0)
+        runs, all_cores, one_thread = [], [], []
+        with server(bin_dir / "tsenor-server", folder) as (address, process):
+            for _ in range(arguments.rounds):
+                all_cores.append(solve_alone(bin_dir / "solve_matrix", sample, folder, pattern, 0))
+                one_thread.append(solve_alone(bin_dir / "solve_matrix", sample, folder, pattern, 1))
+                runs.append(mask(bin_dir / "tsenor", checkpoint, folder, pattern, address, process))
+        report(arguments, min(runs, key=lambda run: run.seconds), max(all_cores), max(one_thread))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""end_to_end.py runs with client and server, and says everything that it promises.
+
+    python3 end_to_end_test.py BIN_DIR
+"""
+
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import end_to_end
+
+SMALL = ["--tensors", "2", "--edge", "64", "--rounds", "1"]
+
+
+class EndToEnd(unittest.TestCase):
+    bin_dir = None
+
+    def test_small_checkpoint(self):
+        done = subprocess.run(
+            [sys.executable, end_to_end.__file__, self.bin_dir, *SMALL], capture_output=True, text=True
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        for line, start in zip(
+            lines, ["0 Mi weights", "solver alone", "end to end", "processor time", "server", "client", "unproven"],
+            strict=True,
+        ):
+            self.assertTrue(line.startswith(start), done.stdout)
+        self.assertGreater(float(lines[2].split()[3]), 0)
+        self.assertEqual(lines[-1].split(), ["unproven", "0", "blocks"])
+
+    def test_no_server(self):
+        with self.assertRaisesRegex(SystemExit, "did not start"):
+            with end_to_end.server(pathlib.Path("/bin/true"), "."):
+                pass
+
+
+if __name__ == "__main__":
+    EndToEnd.bin_dir = sys.argv.pop(1)
+    unittest.main()
