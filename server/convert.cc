@@ -2,15 +2,34 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/wire/crc32c.h"
 #include "solver/limits.h"
 
 namespace tsenor::server {
 namespace {
 
-absl::Status UnknownEnum(const char* field, int value, const char* known) {
+// How the API names a method, and which of its options it reads.
+struct MethodRow {
+  v1::Method name;
+  Method method;
+  v1::TensorHeader::OptionsCase options = v1::TensorHeader::OPTIONS_NOT_SET;
+};
+
+constexpr MethodRow kMethods[] = {
+    {v1::METHOD_OPTIMAL, Method::kOptimal, v1::TensorHeader::kOptimal},
+    {v1::METHOD_TSENOR, Method::kTsenor, v1::TensorHeader::kTsenor},
+    {v1::METHOD_TWO_APPROX, Method::kTwoApprox},
+    {v1::METHOD_BI_NM, Method::kBiNm},
+    {v1::METHOD_MAX_RANDOM, Method::kMaxRandom, v1::TensorHeader::kMaxRandom},
+    {v1::METHOD_ROW_NM, Method::kRowNm},
+    {v1::METHOD_COLUMN_NM, Method::kColumnNm},
+};
+
+absl::Status UnknownEnum(const char* field, int value, absl::string_view known) {
   return absl::InvalidArgumentError(
       absl::StrCat(field, " is ", value, "; it must be one of ", known));
 }
@@ -68,17 +87,6 @@ absl::Status ConvertEnums(const v1::TensorHeader& header, TensorSpec& spec) {
     default:
       return UnknownEnum("layout", header.layout(), "LAYOUT_ROW_MAJOR");
   }
-  switch (header.method()) {
-    case v1::METHOD_UNSPECIFIED:
-    case v1::METHOD_OPTIMAL:
-      spec.problem.options.method = Method::kOptimal;
-      break;
-    case v1::METHOD_TSENOR:
-      spec.problem.options.method = Method::kTsenor;
-      break;
-    default:
-      return UnknownEnum("method", header.method(), "METHOD_OPTIMAL, METHOD_TSENOR");
-  }
   switch (header.scores().kind()) {
     case v1::SCORE_KIND_UNSPECIFIED:
     case v1::SCORE_KIND_MAGNITUDE:
@@ -121,14 +129,36 @@ absl::Status ConvertPattern(const v1::TensorHeader& header, TensorSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status ConvertOptions(const v1::TensorHeader& header, SolveOptions& options) {
-  const bool is_tsenor = options.method == Method::kTsenor;
-  if (is_tsenor ? header.has_optimal() : header.has_tsenor()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("options are `", is_tsenor ? "optimal" : "tsenor", "`; with method ",
-                     is_tsenor ? "METHOD_TSENOR" : "METHOD_OPTIMAL", " they must be `",
-                     is_tsenor ? "tsenor" : "optimal", "` or unset"));
+absl::StatusOr<MethodRow> FindMethod(v1::Method name) {
+  if (name == v1::METHOD_UNSPECIFIED) name = v1::METHOD_OPTIMAL;
+  std::vector<std::string> known;
+  for (const MethodRow& row : kMethods) {
+    if (row.name == name) return row;
+    known.push_back(v1::Method_Name(row.name));
   }
+  return UnknownEnum("method", name, absl::StrJoin(known, ", "));
+}
+
+// "tsenor" for the field of TensorHeader that holds the options of METHOD_TSENOR.
+std::string FieldName(v1::TensorHeader::OptionsCase options) {
+  return v1::TensorHeader::descriptor()->FindFieldByNumber(options)->name();
+}
+
+absl::Status ConvertMethod(const v1::TensorHeader& header, SolveOptions& options) {
+  const absl::StatusOr<MethodRow> row = FindMethod(header.method());
+  if (!row.ok()) return row.status();
+  options.method = row->method;
+  const v1::TensorHeader::OptionsCase given = header.options_case();
+  if (given == v1::TensorHeader::OPTIONS_NOT_SET || given == row->options) return absl::OkStatus();
+  const std::string expected = row->options == v1::TensorHeader::OPTIONS_NOT_SET
+                                   ? "unset"
+                                   : absl::StrCat("`", FieldName(row->options), "` or unset");
+  return absl::InvalidArgumentError(absl::StrCat("options are `", FieldName(given),
+                                                 "`; with method ", v1::Method_Name(row->name),
+                                                 " they must be ", expected));
+}
+
+absl::Status ConvertOptions(const v1::TensorHeader& header, SolveOptions& options) {
   if (header.optimal().has_gap_tolerance()) {
     options.optimal.gap_tolerance = header.optimal().gap_tolerance();
   }
@@ -145,6 +175,14 @@ absl::Status ConvertOptions(const v1::TensorHeader& header, SolveOptions& option
     if (!swaps.ok()) return swaps.status();
     options.tsenor.swaps = *swaps;
   }
+  const v1::MaxRandomOptions& max_random = header.max_random();
+  if (max_random.has_samples()) {
+    const absl::StatusOr<int> samples =
+        ToInt("max_random.samples", max_random.samples(), 1, kMaxSamples);
+    if (!samples.ok()) return samples.status();
+    options.max_random.samples = *samples;
+  }
+  if (max_random.has_seed()) options.max_random.seed = max_random.seed();
   return absl::OkStatus();
 }
 
@@ -156,6 +194,9 @@ absl::StatusOr<TensorSpec> FromProto(const v1::TensorHeader& header) {
   if (absl::Status status = ConvertShape(header, spec); !status.ok()) return status;
   if (absl::Status status = ConvertEnums(header, spec); !status.ok()) return status;
   if (absl::Status status = ConvertPattern(header, spec); !status.ok()) return status;
+  if (absl::Status status = ConvertMethod(header, spec.problem.options); !status.ok()) {
+    return status;
+  }
   if (absl::Status status = ConvertOptions(header, spec.problem.options); !status.ok()) {
     return status;
   }
@@ -217,8 +258,7 @@ void ListSupported(v1::GetServerInfoResponse* response) {
   response->add_dtypes(v1::DATA_TYPE_BFLOAT16);
   response->add_dtypes(v1::DATA_TYPE_FLOAT8_E4M3);
   response->add_dtypes(v1::DATA_TYPE_FLOAT8_E5M2);
-  response->add_methods(v1::METHOD_OPTIMAL);
-  response->add_methods(v1::METHOD_TSENOR);
+  for (const MethodRow& row : kMethods) response->add_methods(row.name);
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

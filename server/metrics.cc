@@ -3,6 +3,7 @@
 #include <prometheus/exposer.h>
 
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,7 +18,9 @@ constexpr const char* kMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
 constexpr const char* kStages[] = {"receive", "queue", "solve", "send"};
 constexpr const char* kDropReasons[] = {"cancelled", "deadline", "shutdown"};
 constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle"};
-constexpr const char* kSolveMethods[] = {"optimal", "tsenor"};  // in the order of Method
+constexpr const char* kSolveMethods[] = {"optimal",    "tsenor", "two_approx", "bi_nm",
+                                         "max_random", "row_nm", "column_nm"};  // as kAllMethods
+static_assert(std::size(kSolveMethods) == std::size(kAllMethods));
 
 // From `first`, each `factor` times the one before.
 Boundaries Geometric(double first, double factor, int count) {
@@ -85,7 +88,7 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
                                SecondsBoundaries(), {{"stage", kStages[k]}});
   }
   for (const std::string& backend : backends) {
-    for (Method method : {Method::kOptimal, Method::kTsenor}) {
+    for (const Method method : kAllMethods) {
       for (const DType dtype : kAllDTypes) {
         Problem problem;
         problem.options.method = method;

@@ -17,6 +17,11 @@ enum class Method {
   kColumnNm,   // the n greatest of each column: N:M along columns only
 };
 
+inline constexpr Method kAllMethods[] = {
+    Method::kOptimal,   Method::kTsenor, Method::kTwoApprox, Method::kBiNm,
+    Method::kMaxRandom, Method::kRowNm,  Method::kColumnNm,
+};
+
 // Which lines of a block keep n entries. The masks of the other methods are transposable.
 constexpr bool ConstrainsRows(Method method) { return method != Method::kColumnNm; }
 constexpr bool ConstrainsColumns(Method method) { return method != Method::kRowNm; }

@@ -33,7 +33,8 @@ std::vector<uint8_t> ShuffledCyclicMask(Pattern pattern, Random& random) {
   return kept;
 }
 
-// One step of the chain. Equal rows or columns never hold the pattern: nothing is switched.
+// One step of the chain, without branches, which nobody could predict. Equal rows or columns never
+// hold the pattern: nothing is switched.
 void Switch(std::vector<uint8_t>& kept, int m, uint64_t bits) {
   const int row = Scale(bits, m) * m, other_row = Scale(bits >> 16, m) * m;
   const int column = Scale(bits >> 32, m), other_column = Scale(bits >> 48, m);
@@ -41,9 +42,11 @@ void Switch(std::vector<uint8_t>& kept, int m, uint64_t bits) {
   uint8_t& b = kept[row + other_column];
   uint8_t& c = kept[other_row + column];
   uint8_t& d = kept[other_row + other_column];
-  if (a != d || b != c || a == b) return;
-  std::swap(a, b);
-  std::swap(c, d);
+  const auto flip = static_cast<uint8_t>((a == d) & (b == c) & (a != b));
+  a ^= flip;
+  b ^= flip;
+  c ^= flip;
+  d ^= flip;
 }
 
 }  // namespace
@@ -69,6 +72,7 @@ std::shared_ptr<const RandomMasks> SharedRandomMasks(Pattern pattern,
   static auto& latest = *new std::shared_ptr<const RandomMasks>;  // guarded by mutex; never deleted
   const std::lock_guard lock(mutex);
   if (!latest || latest->pattern() != pattern || latest->options() != options) {
+    latest.reset();  // before the next ones take memory
     latest = std::make_shared<const RandomMasks>(pattern, options);
   }
   return latest;

@@ -11,7 +11,8 @@ namespace tsenor {
 struct SolveStats {
   double value = 0;  // sum of the scores kept, float64
   // Proven upper bound, in float64, on the value of any transposable mask; with Method::kRowNm and
-  // kColumnNm on that of any mask of their own kind (solver/certificate.h).
+  // kColumnNm on that of any mask of their own kind (solver/certificate.h). A mask that keeps fewer
+  // than n entries in some lines is none of these, and may be worth more.
   double bound = 0;
   double score_sum = 0;  // sum of all scores, float64
   int64_t kept = 0;      // elements kept
@@ -36,7 +37,8 @@ struct SolveStats {
   }
 
   // (bound - value) / bound; 0 if the bound is 0. Never negative: rounding of the float64 sums may
-  // leave the value of an optimal mask above its bound by some 1e-16, which counts as no gap.
+  // leave the value of an optimal mask above its bound by some 1e-16, and a mask with blocks_short
+  // may exceed it; both count as no gap.
   double relative_gap() const { return bound > value ? (bound - value) / bound : 0.0; }
 };
 

@@ -10,6 +10,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/mask_output.h"
 #include "client/cli/mask_run.h"
+#include "client/cli/method_flags.h"
 #include "client/cli/output_paths.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/report.h"

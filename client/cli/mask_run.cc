@@ -24,12 +24,7 @@ absl::StatusOr<v1::TensorHeader> HeaderOf(const MaskRun& run, const SelectedTens
   if (!pattern.ok()) return pattern.status();
   *header.mutable_pattern() = *pattern;
   header.set_edge(run.problem.pad() ? v1::EDGE_PAD : v1::EDGE_REFUSE);
-  header.set_method(ParseMethod(run.method.method));
-  const MethodFlags& method = run.method;
-  if (method.gap_tolerance) header.mutable_optimal()->set_gap_tolerance(*method.gap_tolerance);
-  if (method.tau) header.mutable_tsenor()->set_tau(*method.tau);
-  if (method.iterations) header.mutable_tsenor()->set_iterations(*method.iterations);
-  if (method.swaps) header.mutable_tsenor()->set_swaps(*method.swaps);
+  SetMethod(run.method, header);
   header.mutable_scores()->set_kind(run.scores.kind());
   const absl::StatusOr<std::vector<float>> norms =
       run.scores.ColumnNorms(tensor.name(), tensor.columns);

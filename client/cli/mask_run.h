@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "client/checkpoint.h"
 #include "client/cli/mask_output.h"
+#include "client/cli/method_flags.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/progress.h"
 #include "client/cli/report.h"

@@ -2,8 +2,6 @@
 
 #include <re2/re2.h>
 
-#include <limits>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
@@ -48,10 +46,6 @@ absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text) {
   return pattern;
 }
 
-v1::Method ParseMethod(const std::string& text) {
-  return text == "tsenor" ? v1::METHOD_TSENOR : v1::METHOD_OPTIMAL;
-}
-
 void AddProblemFlags(CLI::App& command, ProblemFlags& flags) {
   command
       .add_option("--pattern", flags.pattern, "N:M: keep N of M in every row and column of a block")
@@ -80,36 +74,6 @@ void AddProblemFlags(CLI::App& command, ProblemFlags& flags) {
       .add_option("--exclude", flags.exclude, "No tensor whose name contains a match of this (RE2)")
       ->envname("TSENOR_EXCLUDE")
       ->check(CLI::Validator(CheckExpression, "RE"));
-}
-
-void AddMethodFlags(CLI::App& command, MethodFlags& flags) {
-  command
-      .add_option("--method", flags.method,
-                  "optimal (proven) or tsenor (the published algorithm, arXiv 2505.23949)")
-      ->envname("TSENOR_METHOD")
-      ->check(CLI::IsMember({"optimal", "tsenor"}))
-      ->capture_default_str();
-  command.add_option("--gap-tolerance", flags.gap_tolerance, "optimal: relative gap to refine to")
-      ->check(Within(0, 1))
-      ->envname("TSENOR_GAP_TOLERANCE");
-  command.add_option("--tau", flags.tau, "tsenor: regularisation strength [server: 200]")
-      ->check(Within(0, std::numeric_limits<double>::max()))
-      ->envname("TSENOR_TAU");
-  command.add_option("--iterations", flags.iterations, "tsenor: Dykstra iterations [server: 300]")
-      ->envname("TSENOR_ITERATIONS");
-  command.add_option("--swaps", flags.swaps, "tsenor: greatest number of swaps [server: 10]")
-      ->envname("TSENOR_SWAPS");
-}
-
-absl::Status CheckMethodFlags(const MethodFlags& flags) {
-  const bool of_tsenor = flags.tau || flags.iterations || flags.swaps;
-  if (of_tsenor && flags.method != "tsenor") {
-    return absl::InvalidArgumentError("--tau, --iterations and --swaps need --method tsenor");
-  }
-  if (flags.gap_tolerance && flags.method != "optimal") {
-    return absl::InvalidArgumentError("--gap-tolerance needs --method optimal");
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace tsenor::cli

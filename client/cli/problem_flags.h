@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -22,15 +21,6 @@ struct ProblemFlags {
   bool pad() const { return edge == "pad"; }
 };
 
-// How masks are found.
-struct MethodFlags {
-  std::string method = "optimal";
-  std::optional<double> gap_tolerance;
-  std::optional<double> tau;
-  std::optional<uint32_t> iterations;
-  std::optional<uint32_t> swaps;
-};
-
 // The largest M of the solver library and of every server.
 inline constexpr uint32_t kLargestM = 128;
 
@@ -38,14 +28,7 @@ inline constexpr uint32_t kLargestM = 128;
 // equal texts. Errors: InvalidArgument unless 0 <= N <= M and 1 <= M <= kLargestM.
 absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text);
 
-// "optimal" or "tsenor". REQUIRES: one of those.
-v1::Method ParseMethod(const std::string& text);
-
 // Adds the options; wrong values are usage errors.
 void AddProblemFlags(CLI::App& command, ProblemFlags& flags);
-void AddMethodFlags(CLI::App& command, MethodFlags& flags);
-
-// A flag of one method is refused with another. Errors: InvalidArgument.
-absl::Status CheckMethodFlags(const MethodFlags& flags);
 
 }  // namespace tsenor::cli

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/method_flags.h"
 #include "client/cli/table.h"
 #include "client/safetensors.h"
 
@@ -20,11 +21,17 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TensorReport, name, dtype, rows, columns, pat
                                    blocks_short, seconds, backend, receive_seconds, queue_seconds,
                                    solve_seconds)
 
-TableRow TensorRow(const TensorReport& tensor) {
+// "16:32", or "16:32 rows" for a mask of rows alone.
+std::string PatternText(const std::string& method, const TensorReport& tensor) {
+  const std::string one_side = OneSideOf(method);
+  return one_side.empty() ? tensor.pattern : absl::StrCat(tensor.pattern, " ", one_side);
+}
+
+TableRow TensorRow(const std::string& method, const TensorReport& tensor) {
   const double weights = static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
   return {tensor.name,
           MatrixText(tensor.rows, tensor.columns),
-          tensor.pattern,
+          PatternText(method, tensor),
           ShareText(tensor.value, tensor.score_sum),
           GapText(tensor.value, tensor.bound),
           TimeText(tensor.seconds),
@@ -132,7 +139,9 @@ void PrintTable(const std::vector<Report>& reports, std::ostream& out) {
   std::vector<TableRow> rows = {
       {"tensor", "shape", "pattern", "kept |w|", "proven gap", "time", "weights/s"}};
   for (const Report& report : reports) {
-    for (const TensorReport& tensor : report.tensors) rows.push_back(TensorRow(tensor));
+    for (const TensorReport& tensor : report.tensors) {
+      rows.push_back(TensorRow(report.method, tensor));
+    }
   }
   rows.push_back(TotalRow(reports));
   PrintAligned(rows, out);

@@ -70,7 +70,8 @@ std::string ShareText(double value, double score_sum) {
 }
 
 std::string GapText(double value, double bound) {
-  return bound > value ? absl::StrFormat("%.1e", (bound - value) / bound) : "0";
+  if (bound > value) return absl::StrFormat("%.1e", (bound - value) / bound);
+  return value <= bound * (1 + 1e-12) ? "0" : "-";  // float64 sums are off by far less
 }
 
 std::string TimeText(double seconds) { return absl::StrFormat("%.3f s", seconds); }

@@ -24,7 +24,8 @@ std::string MatrixText(uint64_t rows, uint64_t columns);
 // Share of the scores that is kept: "71.234 %", or "-" if all scores are zero.
 std::string ShareText(double value, double score_sum);
 
-// (bound - value) / bound: "3.1e-12", or "0" if the value reaches the bound.
+// (bound - value) / bound: "3.1e-12", "0" if the value reaches the bound, "-" if it exceeds it,
+// as masks with lines short of N may.
 std::string GapText(double value, double bound);
 
 // "0.123 s".

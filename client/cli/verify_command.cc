@@ -16,6 +16,7 @@
 #include "client/checkpoint.h"
 #include "client/cli/command.h"
 #include "client/cli/mask_file.h"
+#include "client/cli/method_flags.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/score_source.h"
 #include "client/cli/selection.h"
@@ -33,8 +34,15 @@ struct VerifyFlags {
   std::string weights;
   std::string masks;
   ProblemFlags problem;
+  std::string lines = "both";
   bool allow_short = false;
 };
+
+// The method whose masks keep N in these lines, and whose bound is that of all such masks.
+Method MethodFor(const std::string& lines) {
+  if (lines == "rows") return Method::kRowNm;
+  return lines == "columns" ? Method::kColumnNm : Method::kOptimal;
+}
 
 DType DTypeOf(v1::DataType dtype) {
   switch (dtype) {
@@ -67,11 +75,12 @@ ScoreKind ScoreKindOf(v1::ScoreKind kind) {
 class Verifier {
  public:
   Verifier(const client::Checkpoint& checkpoint, const MaskFile& masks, const ScoreSource& scores,
-           Pattern pattern, Solver& solver)
+           Pattern pattern, Method method, Solver& solver)
       : checkpoint_(checkpoint),
         masks_(masks),
         scores_(scores),
         pattern_(pattern),
+        method_(method),
         solver_(solver) {}
 
   // Goes through one weight in pieces of block rows, so that memory stays bounded.
@@ -103,10 +112,11 @@ class Verifier {
  private:
   absl::StatusOr<MaskCertificate> VerifyRows(const SelectedTensor& tensor, uint64_t first_row,
                                              uint64_t row_count, const std::vector<float>& norms) {
-    const Problem problem{.pattern = pattern_,
-                          .dtype = DTypeOf(tensor.dtype),
-                          .score_kind = ScoreKindOf(scores_.kind()),
-                          .options = {}};
+    Problem problem;
+    problem.pattern = pattern_;
+    problem.dtype = DTypeOf(tensor.dtype);
+    problem.score_kind = ScoreKindOf(scores_.kind());
+    problem.options.method = method_;
     LoadWeights(tensor, first_row, row_count);
     const uint64_t mask_row_bytes = PackedRowBytes(tensor.columns);
     given_mask_.resize(row_count * mask_row_bytes);
@@ -155,6 +165,7 @@ class Verifier {
   const MaskFile& masks_;
   const ScoreSource& scores_;
   const Pattern pattern_;
+  const Method method_;
   Solver& solver_;
 
   std::vector<float> weights_;  // the piece's bytes, whatever its dtype
@@ -193,15 +204,28 @@ TableRow RowOf(const SelectedTensor& tensor, const VerifyFlags& flags,
                                   ? "yes"
                                   : absl::StrCat("NO: ", certificate.lines_over, " lines over, ",
                                                  certificate.lines_under, " under");
-  return {tensor.name(), MatrixText(tensor.rows, tensor.columns), flags.problem.pattern, verdict,
+  const std::string pattern = flags.lines == "both"
+                                  ? flags.problem.pattern
+                                  : absl::StrCat(flags.problem.pattern, " ", flags.lines);
+  return {tensor.name(), MatrixText(tensor.rows, tensor.columns), pattern, verdict,
           absl::StrFormat("%.9g", stats.value), absl::StrFormat("%.9g", stats.bound),
-          // More than the pattern allows may exceed the bound: there is no gap.
+          // The bound says nothing of masks that keep more than the pattern allows.
           certificate.lines_over > 0 ? "-" : GapText(stats.value, stats.bound),
           ShareText(stats.value, stats.score_sum)};
 }
 
-// Returns whether all masks are feasible.
-absl::StatusOr<bool> VerifyAll(const VerifyFlags& flags, Pattern pattern) {
+// What to try if the file says that its masks were never meant to be transposable.
+std::string Hint(const MaskFile& masks, const VerifyFlags& flags) {
+  const auto& metadata = masks.file().header().metadata;
+  const auto method = metadata.find("method");
+  const std::string one_side = method == metadata.end() ? "" : OneSideOf(method->second);
+  if (one_side.empty() || one_side == flags.lines) return "";
+  return absl::StrCat("; its metadata says method ", method->second, ": --lines ", one_side,
+                      " checks that");
+}
+
+// OK if all masks are feasible. Errors: FailedPrecondition if one is not; those of the files.
+absl::Status VerifyAll(const VerifyFlags& flags, Pattern pattern) {
   const absl::StatusOr<client::Checkpoint> checkpoint = client::Checkpoint::Open(flags.weights);
   if (!checkpoint.ok()) return checkpoint.status();
   const absl::StatusOr<MaskFile> masks = MaskFile::Open(flags.masks);
@@ -220,7 +244,7 @@ absl::StatusOr<bool> VerifyAll(const VerifyFlags& flags, Pattern pattern) {
   const absl::StatusOr<std::unique_ptr<Solver>> solver = MakeCpuSolver();
   if (!solver.ok()) return solver.status();
 
-  Verifier verifier(*checkpoint, *masks, *scores, pattern, **solver);
+  Verifier verifier(*checkpoint, *masks, *scores, pattern, MethodFor(flags.lines), **solver);
   std::vector<TableRow> rows = {
       {"tensor", "shape", "pattern", "feasible", "value", "bound", "gap", "kept |w|"}};
   bool feasible = true;
@@ -235,7 +259,10 @@ absl::StatusOr<bool> VerifyAll(const VerifyFlags& flags, Pattern pattern) {
     rows.push_back(RowOf(tensor, flags, *certificate));
   }
   PrintAligned(rows, std::cout);
-  return feasible;
+  if (feasible) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(flags.masks,
+                                                    ": not every mask is feasible for ",
+                                                    flags.problem.pattern, Hint(*masks, flags)));
 }
 
 int RunVerify(const VerifyFlags& flags) {
@@ -243,14 +270,9 @@ int RunVerify(const VerifyFlags& flags) {
   if (!text.ok()) return Fail(text.status(), kUsage);
   static_assert(kLargestM == kMaxM);
   const Pattern pattern{.n = static_cast<int>(text->n()), .m = static_cast<int>(text->m())};
-  const absl::StatusOr<bool> feasible = VerifyAll(flags, pattern);
-  if (!feasible.ok()) return Fail(feasible.status());
-  if (!*feasible) {
-    return Fail(absl::FailedPreconditionError(absl::StrCat(
-                    flags.masks, ": not every mask is feasible for ", flags.problem.pattern)),
-                kInfeasible);
-  }
-  return kOk;
+  const absl::Status status = VerifyAll(flags, pattern);
+  if (status.ok()) return kOk;
+  return Fail(status, absl::IsFailedPrecondition(status) ? kInfeasible : kFailure);
 }
 
 }  // namespace
@@ -265,8 +287,16 @@ void AddVerifyCommand(CLI::App& app, int& exit_code) {
       ->required();
   AddProblemFlags(*command, flags->problem);
   command
-      ->add_flag("--allow-short", flags->allow_short,
-                 "Accept lines that keep fewer than N (--method tsenor leaves such)")
+      ->add_option("--lines", flags->lines,
+                   "Lines that must keep N: both (transposable masks), rows (--method row-nm) or "
+                   "columns (column-nm); the bound is that of such masks")
+      ->envname("TSENOR_LINES")
+      ->check(CLI::IsMember({"both", "rows", "columns"}))
+      ->capture_default_str();
+  command
+      ->add_flag(
+          "--allow-short", flags->allow_short,
+          "Accept lines that keep fewer than N (--method tsenor, two-approx and bi-nm leave such)")
       ->envname("TSENOR_ALLOW_SHORT");
   command->callback([flags, &exit_code] { exit_code = RunVerify(*flags); });
 }

@@ -73,7 +73,7 @@ void Heuristics<kWidth>::KeepGreedily(const float* scores, uint8_t* kept) {
     }
     std::fill_n(kept + i * kWidth, m_, uint8_t{0});
   }
-  std::sort(keys_.begin(), keys_.end(), std::greater<>());
+  sorter_(keys_.data(), keys_.size(), hwy::SortDescending());  // no two keys are equal
   int row_room[kWidth], column_room[kWidth];  // entries that the line may still keep
   std::fill_n(row_room, m_, n_);
   std::fill_n(column_room, m_, n_);
@@ -119,12 +119,13 @@ void Heuristics<kWidth>::AddRowSums(const float* scores, int row) {
   constexpr int kBytes = (kWidth + 7) / 8;
   int32_t sum_of[kBytes][256];
   for (int byte = 0; byte < random_masks_->row_bytes(); ++byte) {
+    const int count = std::min(m_ - byte * 8, 8);
     int32_t quanta[8] = {};
-    for (int k = 0; k < 8 && byte * 8 + k < m_; ++k) {
+    for (int k = 0; k < count; ++k) {
       quanta[k] = static_cast<int32_t>(std::lrint(scores[byte * 8 + k] * kQuanta));
     }
     sum_of[byte][0] = 0;
-    for (unsigned columns = 1; columns < 256; ++columns) {
+    for (unsigned columns = 1; columns < 1u << count; ++columns) {
       sum_of[byte][columns] =
           sum_of[byte][columns & (columns - 1)] + quanta[std::countr_zero(columns)];
     }

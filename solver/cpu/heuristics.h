@@ -1,6 +1,8 @@
 // The methods without sweeps: greedy, random and one-sided masks (solver/README.md, "Methods").
 #pragma once
 
+#include <hwy/contrib/sort/vqsort.h>
+
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -43,6 +45,7 @@ class Heuristics {
   const int n_;
   const int m_;
   std::vector<uint64_t> keys_;                       // kTwoApprox: entries to be sorted
+  const hwy::Sorter sorter_;                         // kTwoApprox: holds the sort's buffers
   std::shared_ptr<const RandomMasks> random_masks_;  // kMaxRandom
   std::vector<int64_t> sums_;  // kMaxRandom: what each mask keeps, in quanta (solver/quantise.h)
 };

@@ -89,6 +89,11 @@ TEST_F(CommandLine, UsageErrorsExitWithTwo) {
       {"mask", weights_, "--out", out_, "--pattern", "2:4", "--tau", "3"},
       {"mask", weights_, "--out", out_, "--pattern", "2:4", "--gap-tolerance", "1", "--method",
        "tsenor"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--samples", "10"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--method", "row-nm", "--seed", "1"},
+      {"mask", weights_, "--out", out_, "--pattern", "2:4", "--method", "max-random", "--samples",
+       "-1"},
+      {"verify", weights_, out_, "--pattern", "2:4", "--lines", "diagonals"},
       {"verify", weights_, out_, "--pattern", "2:400"},
       {"mask", weights_, "--out", out_, "--pattern", "2:400"},
       {"verify", weights_, out_, "--pattern", "5:4"},
@@ -326,6 +331,31 @@ TEST_F(CommandLine, AServerThatCancelsIsNoInterrupt) {
   const ProgramOutcome outcome = Mask(server.address(), {"--max-attempts", "1"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("the server cancelled"));
+}
+
+// Method and options as the server reads them.
+TEST_F(CommandLine, MethodsAreSentWithTheirOptions) {
+  v1::TensorHeader header;
+  const FakeServer server([&header](int, grpc::ServerContext&, Stream& stream) {
+    const grpc::Status status = FakeMaskService::ReadTensor(stream, header);
+    return status.ok() ? grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "seen") : status;
+  });
+  const struct {
+    const char* name;
+    v1::Method method;
+  } methods[] = {{"optimal", v1::METHOD_OPTIMAL},       {"tsenor", v1::METHOD_TSENOR},
+                 {"two-approx", v1::METHOD_TWO_APPROX}, {"bi-nm", v1::METHOD_BI_NM},
+                 {"max-random", v1::METHOD_MAX_RANDOM}, {"row-nm", v1::METHOD_ROW_NM},
+                 {"column-nm", v1::METHOD_COLUMN_NM}};
+  for (const auto& [name, method] : methods) {
+    EXPECT_THAT(Mask(server.address(), {"--method", name}).err, HasSubstr("seen")) << name;
+    EXPECT_EQ(header.method(), method) << name;
+    EXPECT_EQ(header.options_case(), v1::TensorHeader::OPTIONS_NOT_SET) << name;
+  }
+  Mask(server.address(),
+       {"--method", "max-random", "--samples", "7", "--seed", "18446744073709551615"});
+  EXPECT_EQ(header.max_random().samples(), 7u);
+  EXPECT_EQ(header.max_random().seed(), ~uint64_t{0});
 }
 
 TEST_F(CommandLine, InfoTellsWhatTheServerIs) {

@@ -11,6 +11,7 @@
 namespace tsenor::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 Report SomeReport() {
@@ -82,12 +83,22 @@ TEST(Report, TableHasALinePerTensorAndATotal) {
             "total (2 tensors)      4000000           75.000 %     9.9e-03  4.000 s     1.00 M\n");
 }
 
+TEST(Report, TableTellsWhichMasksAreOfRowsOrColumnsAlone) {
+  Report rows = SomeReport(), columns = SomeReport();
+  rows.method = "row-nm";
+  columns.method = "column-nm";
+  std::ostringstream out;
+  PrintTable({rows, columns}, out);
+  EXPECT_THAT(out.str(), AllOf(HasSubstr("  2:4 rows  75"), HasSubstr("  2:4 columns  75")));
+}
+
 TEST(Table, WritesNumbersForPeople) {
   EXPECT_EQ(ShareText(1, 3), "33.333 %");
   EXPECT_EQ(ShareText(0, 0), "-");
   EXPECT_EQ(GapText(1, 1), "0");
   EXPECT_EQ(GapText(1 + 1e-16, 1), "0");
   EXPECT_EQ(GapText(0, 0), "0");
+  EXPECT_EQ(GapText(1.001, 1), "-");
   EXPECT_EQ(SpeedText(5e9, 2), "2.50 G");
   EXPECT_EQ(SpeedText(500, 1), "0.50 k");
   EXPECT_EQ(SpeedText(1, 0), "-");

@@ -254,6 +254,47 @@ TEST_F(CliTest, AFloat8NanIsRefusedWithItsPosition) {
   }
 }
 
+// What each method promises, judged by `verify`.
+TEST_F(CliTest, MasksOfEveryMethodVerifyAsDocumented) {
+  const struct {
+    const char* method;
+    std::vector<std::string> flags;  // of verify
+    int exit_code_without;           // them
+  } cases[] = {{"max-random", {}, 0},
+               {"tsenor", {"--allow-short"}, 0},
+               {"two-approx", {"--allow-short"}, 4},
+               {"bi-nm", {"--allow-short"}, 4},
+               {"row-nm", {"--lines", "rows"}, 4},
+               {"column-nm", {"--lines", "columns"}, 4}};
+  const std::string weights = directory_ / "w.safetensors";
+  WriteCheckpointFile(weights, {GaussianMatrix("w", 128, 192)});
+  for (const auto& [method, flags, exit_code_without] : cases) {
+    SCOPED_TRACE(method);
+    Mask(weights, out_, {"--method", method});
+    const ProgramOutcome verified = Verify(weights, out_, flags);
+    EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+    EXPECT_EQ(Verify(weights, out_).exit_code, exit_code_without);
+  }
+}
+
+TEST_F(CliTest, AOneSidedMaskIsProvenAmongItsKindAndNoTransposableOne) {
+  const std::string weights = directory_ / "w.safetensors";
+  WriteCheckpointFile(weights, {GaussianMatrix("w", 64, 64)});
+  Mask(weights, out_, {"--method", "row-nm"});
+  const ProgramOutcome rows = Verify(weights, out_, {"--lines", "rows"});
+  EXPECT_THAT(rows.out, HasSubstr("16:32 rows"));
+  EXPECT_THAT(rows.out, ::testing::ContainsRegex("yes .* 0  "));  // no gap
+  const ProgramOutcome both = Verify(weights, out_);
+  EXPECT_EQ(both.exit_code, 4);
+  EXPECT_THAT(both.err, HasSubstr("method row-nm: --lines rows checks that"));
+  EXPECT_EQ(Verify(weights, out_, {"--lines", "columns"}).exit_code, 4);
+  // A transposable mask is one of rows, too, but not the best of them.
+  Mask(weights, out_);
+  const ProgramOutcome transposable = Verify(weights, out_, {"--lines", "rows"});
+  EXPECT_EQ(transposable.exit_code, 0);
+  EXPECT_THAT(transposable.out, HasSubstr("e-0"));
+}
+
 TEST_F(CliTest, OutputIsTheSameWhateverRunsInParallel) {
   Mask(kRealWeights, out_, {"--parallel", "1"});
   const std::string alone = ReadWholeFile(out_);

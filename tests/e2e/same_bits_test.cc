@@ -104,8 +104,7 @@ TEST(SameBits, OfALargeTensorInLargeChunks) {
   ExpectSame(Solve(two.address(), header, data, 65537), whole);
 }
 
-// Every other way to read the same bytes: narrower elements, incomplete blocks, the published
-// method.
+// Every other way to read the same bytes: narrower elements, incomplete blocks, other methods.
 TEST(SameBits, OfOtherTypesEdgesAndMethods) {
   ServerProgram one({"--threads", "1", "--piece-bytes", "16KiB"});
   ServerProgram two({"--threads", "2"});
@@ -114,7 +113,12 @@ TEST(SameBits, OfOtherTypesEdgesAndMethods) {
   v1::TensorHeader published = testing::MakeHeader(64, 96, 4, 8);
   published.set_method(v1::METHOD_TSENOR);
   published.mutable_tsenor()->set_iterations(30);
-  for (v1::TensorHeader header : {padded, published}) {
+  v1::TensorHeader random = padded;
+  random.set_method(v1::METHOD_MAX_RANDOM);
+  random.mutable_max_random()->set_seed(5);
+  v1::TensorHeader rows = padded;
+  rows.set_method(v1::METHOD_ROW_NM);
+  for (v1::TensorHeader header : {padded, published, random, rows}) {
     for (const v1::DataType dtype : {v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_BFLOAT16,
                                      v1::DATA_TYPE_FLOAT8_E4M3, v1::DATA_TYPE_FLOAT8_E5M2}) {
       SCOPED_TRACE(header.ShortDebugString());

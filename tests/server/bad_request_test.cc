@@ -119,6 +119,24 @@ std::vector<BadStream> BadOptions() {
                 {"optimal.gap_tolerance", "0", "(0, 1]"}),
       BadHeader("OptionsOfAnotherMethod", [](Header& h) { h.mutable_tsenor(); },
                 {"options", "tsenor", "METHOD_OPTIMAL"}),
+      BadHeader("OptionsOfAMethodThatHasNone",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_TWO_APPROX);
+                  h.mutable_max_random();
+                },
+                {"options", "max_random", "METHOD_TWO_APPROX", "must be unset"}),
+      BadHeader("NoSamples",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_MAX_RANDOM);
+                  h.mutable_max_random()->set_samples(0);
+                },
+                {"max_random.samples", "is 0", "[1, 100000]"}),
+      BadHeader("SamplesBeyondInt",
+                [](Header& h) {
+                  h.set_method(v1::METHOD_MAX_RANDOM);
+                  h.mutable_max_random()->set_samples(4000000000u);
+                },
+                {"max_random.samples", "4000000000", "[1, 100000]"}),
       BadHeader("TooManyIterations",
                 [](Header& h) {
                   h.set_method(v1::METHOD_TSENOR);

@@ -227,7 +227,7 @@ TEST_F(ServiceTest, TellsWhatItIs) {
   EXPECT_THAT(info.dtypes(),
               ElementsAre(v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT16, v1::DATA_TYPE_BFLOAT16,
                           v1::DATA_TYPE_FLOAT8_E4M3, v1::DATA_TYPE_FLOAT8_E5M2));
-  EXPECT_EQ(info.methods_size(), 2);
+  EXPECT_EQ(info.methods_size(), 7);
   EXPECT_EQ(info.limits().max_m(), 128u);
   EXPECT_EQ(info.limits().max_tensor_bytes(), uint64_t{64} << 30);
   EXPECT_EQ(info.limits().max_block_row_bytes(), uint64_t{128} << 20);

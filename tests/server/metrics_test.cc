@@ -34,6 +34,7 @@ TEST(Metrics, EverySeriesExistsBeforeAnythingHappens) {
            "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"bfloat16\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e4m3\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e5m2\",method=\"tsenor\"} 0",
+           "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float32\",method=\"column_nm\"} 0",
            "tsenor_relative_gap_count 0",
            "tsenor_rejected_total{reason=\"invalid\"} 0",
            "tsenor_dropped_total{reason=\"deadline\"} 0",

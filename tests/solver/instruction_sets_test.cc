@@ -24,7 +24,7 @@ TEST_P(InstructionSetTest, AnswersTheSameBits) {
   for (const WeightKind kind : kAllWeightKinds) {
     const int64_t count = 6;
     const std::vector<float> weights = GenerateBlocks(kind, pattern.m, count, 11);
-    for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+    for (const Method method : kAllMethods) {
       Problem problem;
       problem.pattern = pattern;
       problem.options.method = method;

@@ -134,16 +134,19 @@ TEST_P(PropertiesTest, PowersOfTwoLeaveTheMaskAndScaleTheValue) {
   }
 }
 
-TEST_P(PropertiesTest, PowersOfTwoLeaveTheMaskOfThePublishedMethod) {
+TEST_P(PropertiesTest, PowersOfTwoLeaveTheMaskOfEveryMethod) {
   for (const WeightKind kind :
        {WeightKind::kGaussian, WeightKind::kInt2, WeightKind::kSparse, WeightKind::kColumnScaled}) {
-    const auto weights = GenerateBlocks(kind, 16, 1, 51);
-    Problem problem = Optimal({8, 16});
-    problem.options.method = Method::kTsenor;
-    const auto solved = SolveBlock(problem, weights);
-    for (const int exponent : {-100, -1, 1, 7, 100}) {
-      const auto again = SolveBlock(problem, ScaledExactly(weights, exponent));
-      EXPECT_EQ(again.mask, solved.mask) << Name(kind) << " times 2^" << exponent;
+    for (const Method method : kAllMethods) {
+      const auto weights = GenerateBlocks(kind, 16, 1, 51);
+      Problem problem = Optimal({8, 16});
+      problem.options.method = method;
+      const auto solved = SolveBlock(problem, weights);
+      for (const int exponent : {-100, -1, 1, 7, 100}) {
+        const auto again = SolveBlock(problem, ScaledExactly(weights, exponent));
+        EXPECT_EQ(again.mask, solved.mask)
+            << Name(kind) << ", method " << static_cast<int>(method) << ", times 2^" << exponent;
+      }
     }
   }
 }
@@ -175,7 +178,7 @@ TEST_P(PropertiesTest, ExtremesOfFloat32AreSolved) {
 }
 
 TEST_P(PropertiesTest, NothingIsKeptWithNZeroAndEverythingWithNEqualM) {
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     for (const int m : {1, 2, 5, 16, 33, 128}) {
       const auto weights = GenerateWeights(WeightKind::kGaussian, m, m, 81);
       Problem problem = Optimal({0, m});
@@ -265,7 +268,7 @@ TEST_P(PropertiesTest, ABatchWithoutTilesIsSolved) {
 TEST_P(PropertiesTest, ScoresThatNoCallerMayPassEndAndTouchNothingElse) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     for (const ScoreKind score_kind : {ScoreKind::kMagnitude, ScoreKind::kGiven}) {
       Problem problem = Optimal({4, 8});
       problem.options.method = method;

@@ -41,7 +41,7 @@ using TilesTest = BackendTest;
 TEST_P(TilesTest, TilesCutAnywhereGiveTheSameBitsInOneBatch) {
   constexpr int64_t kRows = 53, kColumns = 37;  // 7 x 5 blocks, incomplete ones at both edges
   const auto weights = GenerateWeights(WeightKind::kGaussian, kRows, kColumns, 1);
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     const Problem problem = SomeProblem(method);
     const auto whole = SolveWholeMatrix(solver(), problem, weights.data(), kRows, kColumns);
     for (int64_t cut = 1; cut < 7; ++cut) {
@@ -159,7 +159,7 @@ TEST_P(TilesTest, BitsStandForTheirEntriesFromTheLeastSignificantOn) {
 
 TEST_P(TilesTest, StatsAreTheSumsOfTheirBlocksInOrder) {
   constexpr int64_t kBlocks = 9;
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     const Problem problem = SomeProblem(method);
     const auto weights = GenerateBlocks(WeightKind::kStudentT, 8, kBlocks, 13);
     const auto row = SolveWholeMatrix(solver(), problem, weights.data(), 8, 8 * kBlocks);
@@ -180,7 +180,7 @@ TEST_P(TilesTest, StatsAreTheSumsOfTheirBlocksInOrder) {
 }
 
 TEST_P(TilesTest, TheCertificateFindsWhatTheSolverReports) {
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     for (const WeightKind kind : kAllWeightKinds) {
       const Problem problem = SomeProblem(method);
       const auto weights = GenerateWeights(kind, 20, 30, 17);
@@ -210,9 +210,11 @@ TEST_P(TilesTest, CallersAtTheSameTimeGetTheAnswersTheyGetAlone) {
   constexpr int kCallers = 4, kRepeats = 5;
   std::vector<std::vector<float>> weights;
   std::vector<SolvedMatrix> alone;
-  const auto problem = [](int caller) {
-    return SomeProblem(caller % 2 == 0 ? Method::kOptimal : Method::kTsenor,
-                       {4 + caller, 8 + 3 * caller});
+  // Two with random masks, so that each takes those of the other's problem from the cache.
+  const Method methods[kCallers] = {Method::kOptimal, Method::kTsenor, Method::kMaxRandom,
+                                    Method::kMaxRandom};
+  const auto problem = [&methods](int caller) {
+    return SomeProblem(methods[caller], {4 + caller, 8 + 3 * caller});
   };
   for (int caller = 0; caller < kCallers; ++caller) {
     weights.push_back(GenerateWeights(WeightKind::kGaussian, 40, 60, caller));
@@ -235,7 +237,7 @@ TEST_P(TilesTest, CallersAtTheSameTimeGetTheAnswersTheyGetAlone) {
 }
 
 TEST(CpuThreadsTest, AnyNumberOfThreadsGivesTheSameBits) {
-  for (const Method method : {Method::kOptimal, Method::kTsenor}) {
+  for (const Method method : kAllMethods) {
     for (const WeightKind kind : kAllWeightKinds) {
       const Problem problem = SomeProblem(method, {8, 16});
       const auto weights = GenerateWeights(kind, 70, 130, 23);

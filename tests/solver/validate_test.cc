@@ -109,6 +109,27 @@ TEST(ValidateProblemTest, TsenorOptionsOutOfRangeAreRefused) {
   EXPECT_TRUE(ValidateProblem(problem).ok());
 }
 
+TEST(ValidateProblemTest, SamplesOutOfRangeAreRefused) {
+  for (const int samples : {-1, 0, 100001}) {
+    Problem problem = Good();
+    problem.options.method = Method::kMaxRandom;
+    problem.options.max_random.samples = samples;
+    ExpectRefused(ValidateProblem(problem),
+                  {"max_random.samples", "is " + std::to_string(samples), "[1, 100000]"});
+  }
+  Problem problem = Good();
+  problem.options.max_random = {.samples = 100000, .seed = ~uint64_t{0}};
+  EXPECT_TRUE(ValidateProblem(problem).ok());
+}
+
+TEST(ValidateProblemTest, EveryMethodIsGood) {
+  for (const Method method : kAllMethods) {
+    Problem problem = Good();
+    problem.options.method = method;
+    EXPECT_TRUE(ValidateProblem(problem).ok()) << static_cast<int>(method);
+  }
+}
+
 TEST(ValidateShapeTest, ShapesThatMDoesNotDivideNeedPadding) {
   EXPECT_TRUE(ValidateShape({2, 4}, 8, 12, Edge::kRefuse).ok());
   ExpectRefused(ValidateShape({2, 4}, 9, 12, Edge::kRefuse), {"rows", "is 9", "= 4"});
