@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstring>
 #include <iterator>
-#include <ranges>
 
 #include "absl/strings/str_cat.h"
 #include "solver/limits.h"
@@ -80,8 +79,16 @@ uint32_t LeastRefused(DType dtype, float norm) {
     LoadElements(dtype, &magnitude, 0, 1, &value);  // little-endian: the low bytes come first
     return value * norm <= FLT_MAX;
   };
-  const auto magnitudes = std::views::iota(0u, SignBit(dtype));
-  return std::ranges::partition_point(magnitudes, is_accepted) - magnitudes.begin();
+  uint32_t accepted_below = 0, refused_from = SignBit(dtype);
+  while (accepted_below < refused_from) {
+    const uint32_t middle = accepted_below + (refused_from - accepted_below) / 2;
+    if (is_accepted(middle)) {
+      accepted_below = middle + 1;
+    } else {
+      refused_from = middle;
+    }
+  }
+  return refused_from;
 }
 
 // Whether any of `count` magnitudes is at least `least_refused`, or, with kGiven, any element less
