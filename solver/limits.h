@@ -21,7 +21,7 @@ inline constexpr int kMaxRefinements = 3;
 
 // Ranges of the options (solver/options.h).
 inline constexpr double kMaxTau =
-    500;  // scales reached 1e-289 and 1e258 on adversarial blocks: float64 holds
+    500;  // scales reached 1e-230 and 1e217 on adversarial blocks: float64 holds
 inline constexpr int kMaxIterations = 10000;
 inline constexpr int kMaxSwaps = 1000;
 inline constexpr int kMaxSamples = 100000;  // 205 MB of masks for M = 128

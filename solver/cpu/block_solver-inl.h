@@ -24,7 +24,7 @@
 #include "solver/cpu/residuals-inl.h"
 #include "solver/cpu/sweeps-inl.h"
 #include "solver/cpu/ties-inl.h"
-#include "solver/cpu/tsenor.h"
+#include "solver/cpu/tsenor-inl.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
 #include "solver/problem.h"
@@ -134,6 +134,7 @@ class BlockSolver {
   alignas(64) double column_potential_[kWidth] = {};
   Certificate certificate_;
   Heuristics<kWidth> heuristics_;
+  std::unique_ptr<Tsenor<kWidth>> tsenor_;  // with Method::kTsenor alone
 };
 
 template <int kWidth>
@@ -147,6 +148,10 @@ BlockSolver<kWidth>::BlockSolver(const Problem& problem)
       heuristics_(problem) {
   block_.m = finish_.m = m_;
   block_.n = finish_.n = n_;
+  const SolveOptions& options = problem_.options;
+  if (options.method == Method::kTsenor) {
+    tsenor_ = std::make_unique<Tsenor<kWidth>>(n_, m_, options.tsenor);
+  }
 }
 
 template <int kWidth>
@@ -337,12 +342,10 @@ bool BlockSolver<kWidth>::RunFinish(double unit, SolveStats& stats) {
 // The potentials of the optimum prove how far the published algorithm stays below it.
 template <int kWidth>
 void BlockSolver<kWidth>::SolveAsPublished(SolveStats& stats) {
-  uint8_t kept[kWidth * kWidth];
-  const TsenorOptions& options = problem_.options.tsenor;
-  stats.blocks_short = !SolveTsenor<kWidth>(block_.scores, n_, m_, options, kept);
-  stats.sweeps = options.iterations;
+  stats.blocks_short = !tsenor_->Solve(block_, kept_);
+  stats.sweeps = problem_.options.tsenor.iterations;
   stats.augmentations = 0;
-  TakeMask(kept);
+  Certify();
 }
 
 // The same for the methods of cpu/heuristics.h; masks of rows or of columns alone bring their own

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "solver/limits.h"
 #include "tests/solver/backends.h"
 #include "tests/support/block_arithmetic.h"
 #include "tests/support/dykstra_oracle.h"
@@ -118,6 +119,21 @@ TEST_P(TsenorTest, TheErrorOnGaussianWeightsIsThePublishedOneAndProven) {
   EXPECT_LT(tsenor.relative_gap(), 3e-3);
   EXPECT_LT(tsenor.blocks_proven, blocks);
   EXPECT_EQ(tsenor.sweeps, 300 * blocks);
+}
+
+// Here the scales of rows and columns drift apart, and where nothing held them together those of
+// the rows would fall below float64 within 500 iterations.
+TEST_P(TsenorTest, ScalesStayInRangeWhileTheyDrift) {
+  const int m = 128;
+  std::vector<float> weights(m * m);
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < m; ++j) weights[i * m + j] = i < 3 || j < 116;
+  }
+  const TsenorOptions options = {.tau = kMaxTau, .iterations = 600};
+  const SolveStats stats =
+      SolveWholeMatrix(solver(), TsenorProblem({4, m}, options), weights.data(), m, m).Total();
+  EXPECT_EQ(stats.blocks_short, 0);
+  EXPECT_LT(stats.relative_gap(), 1e-9);
 }
 
 // The order documented at TsenorMask(), on blocks whose S is known.
