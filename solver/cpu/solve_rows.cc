@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "solver/cpu/block_solver-inl.h"
+#include "solver/cpu/exhaustive_solver-inl.h"
 #include "solver/cpu/lane_solver-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,8 +28,12 @@ class RowSolver {
  public:
   explicit RowSolver(const Problem& problem) : m_(problem.pattern.m), blocks_(problem) {
     const auto [n, m] = problem.pattern;
-    const bool in_lanes = m <= LaneSolver::kMaxM && n > 0 && n < m;
-    if (in_lanes && problem.options.method == Method::kOptimal) lanes_.emplace(problem);
+    if (problem.options.method != Method::kOptimal || n == 0 || n == m) return;
+    if (m == ExhaustiveSolver::kM) {
+      exhaustive_.emplace(problem);
+    } else if (m <= LaneSolver::kMaxM) {
+      lanes_.emplace(problem);
+    }
   }
 
   // False: an internal error, some block has no optimum.
@@ -53,6 +59,11 @@ class RowSolver {
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
     SolveStats stats[LaneSolver::kLanes];
+    if (exhaustive_) {
+      exhaustive_->Solve(tile, row, column, count, stats);
+      for (int k = 0; k < count; ++k) total += stats[k];
+      return potentials == nullptr || SolvePotentials(tile, row, column, count, potentials);
+    }
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
       if (!(solved >> k & 1)) {
@@ -66,8 +77,26 @@ class RowSolver {
     return true;
   }
 
+  // A search has no potentials: those of another optimum prove the same bound.
+  bool SolvePotentials(const Tile& tile, int64_t row, int64_t column, int count,
+                       double* potentials) {
+    std::vector<uint8_t> unused_mask(MaskRowBytes(tile.columns));
+    Tile of_potentials = tile;
+    of_potentials.mask = unused_mask.data();
+    of_potentials.mask_row_stride = 0;
+    for (int k = 0; k < count; ++k) {
+      SolveStats unused_stats;
+      if (!blocks_.Solve(of_potentials, row, column + k * m_, potentials + 2 * m_ * k,
+                         unused_stats)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   const int m_;
   BlockSolver<kWidth> blocks_;
+  std::optional<ExhaustiveSolver> exhaustive_;  // m = 4
   std::optional<LaneSolver> lanes_;  // for small blocks: most need nothing else
 };
 
