@@ -1,5 +1,8 @@
 #include "solver/mask_bits.h"
 
+#include <bit>
+#include <cstring>
+
 namespace tsenor {
 
 void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint8_t* kept, int count) {
@@ -12,6 +15,17 @@ void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint8_t* kept, int 
 void SetMaskBits(uint8_t* mask_row, int64_t first_bit, const uint64_t* kept, int count) {
   uint8_t* byte = mask_row + first_bit / 8;
   const int offset = static_cast<int>(first_bit % 8);
+  if (offset == 0 && count % 32 == 0) {
+    // The common case, in whole words: the encoding is that of a little-endian machine's integers.
+    static_assert(std::endian::native == std::endian::little);
+    for (int done = 0; done < count; done += 32, byte += 4) {
+      uint32_t word;
+      std::memcpy(&word, byte, sizeof(word));
+      word |= static_cast<uint32_t>(kept[done / 64] >> (done % 64));
+      std::memcpy(byte, &word, sizeof(word));
+    }
+    return;
+  }
   // Byte by byte of the mask: its bits are kept's from `done` on (in the first byte, fewer).
   for (int done = -offset; done < count; done += 8, ++byte) {
     const uint64_t word = done < 0 ? kept[0] << -done : kept[done / 64] >> (done % 64);

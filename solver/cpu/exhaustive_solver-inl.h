@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "solver/cpu/lanes-inl.h"
 #include "solver/cpu/load-inl.h"
@@ -38,11 +39,14 @@ class ExhaustiveSolver {
   explicit ExhaustiveSolver(const Problem& problem) : problem_(problem) {}
 
   // Solves `count` <= kLanes blocks whose first entries are (row, column + 4 k), and sets the bits
-  // of their kept entries in the tile's mask, whose rows the caller has cleared.
-  void Solve(const Tile& tile, int64_t row, int64_t column, int count, SolveStats* stats) {
+  // of their kept entries in the tile's mask, whose rows the caller has cleared. Adds their stats to
+  // `total`.
+  void Solve(const Tile& tile, int64_t row, int64_t column, int count, SolveStats& total) {
     LoadRows(problem_, tile, row, column, kM, count * kM, scores_, kLanes * kM);
-    for (int lane = 0; lane < kLanes; lane += hn::MaxLanes(D())) Search(lane);
-    Store(tile, row, column, count, stats);
+    if (problem_.pattern.n == 1) SearchAll<1>();
+    if (problem_.pattern.n == 2) SearchAll<2>();
+    if (problem_.pattern.n == 3) SearchAll<3>();
+    Store(tile, row, column, count, total);
   }
 
  private:
@@ -70,12 +74,15 @@ class ExhaustiveSolver {
   // The ways to split the columns of a row in two pairs: as the mask of the pair with column 0.
   static constexpr int kSplits[3] = {0b0011, 0b0101, 0b1001};
 
+  template <int kN>
+  void SearchAll();
+  template <int kN>
   void Search(int lane);
   static Candidate BestHalf(const V (&row)[kM][kM]);
   static Candidate BestComplement(const V (&split)[kM][3], int a, int b);
   static Candidate BestPermutation(const V (&row)[kM][kM]);
   static Candidate BestOnColumns(const V (&row)[kM][kM], int a, int b, int p, int q);
-  void Store(const Tile& tile, int64_t row, int64_t column, int count, SolveStats* stats) const;
+  void Store(const Tile& tile, int64_t row, int64_t column, int count, SolveStats& total) const;
 
   const Problem& problem_;
   alignas(64) float scores_[kM * kM * kLanes] = {};  // as they lie in the tile
@@ -83,8 +90,14 @@ class ExhaustiveSolver {
   alignas(64) uint16_t mask_[kLanes];
 };
 
+template <int kN>
+void ExhaustiveSolver::SearchAll() {
+  for (int lane = 0; lane < kLanes; lane += hn::MaxLanes(D())) Search<kN>(lane);
+}
+
 // The blocks from number `lane` on, as many as float64 has lanes.
-inline void ExhaustiveSolver::Search(int lane) {
+template <int kN>
+void ExhaustiveSolver::Search(int lane) {
   const D d;
   const DI di;
   const hn::Rebind<float, D> df;
@@ -101,11 +114,11 @@ inline void ExhaustiveSolver::Search(int lane) {
   }
   V value;
   Masks mask;
-  if (problem_.pattern.n == 2) {
+  if constexpr (kN == 2) {
     const Candidate best = BestHalf(row);
     value = hn::Mul(hn::Add(sum, best.sum), hn::Set(d, 0.5));
     mask = best.mask;
-  } else if (problem_.pattern.n == 1) {
+  } else if constexpr (kN == 1) {
     const Candidate best = BestPermutation(row);
     value = best.sum;
     mask = best.mask;
@@ -189,30 +202,35 @@ inline ExhaustiveSolver::Candidate ExhaustiveSolver::BestOnColumns(const V (&row
                 {hn::Add(row[a][q], row[b][p]), hn::Set(di, 1 << (4 * a + q) | 1 << (4 * b + p))});
 }
 
-// Mask bits and stats. Row i of all masks together is one word: 4 bits of each.
+// Row i of four neighbouring masks, side by side: 16 bits.
+inline uint64_t RowOfFour(uint64_t masks, int i) {
+  masks = masks >> 4 * i & 0x000f000f000f000f;
+  masks = (masks | masks >> 12) & 0x000000ff000000ff;
+  return (masks | masks >> 24) & 0xffff;
+}
+
+// Mask bits and stats, in the order of the blocks.
 inline void ExhaustiveSolver::Store(const Tile& tile, int64_t row, int64_t column, int count,
-                                    SolveStats* stats) const {
+                                    SolveStats& total) const {
   const int rows = static_cast<int>(std::min<int64_t>(kM, tile.rows - row));
   const int columns = static_cast<int>(std::min<int64_t>(count * kM, tile.columns - column));
-  for (int k = 0; k < count; ++k) {
-    stats[k] = {.value = value_[k], .bound = value_[k], .score_sum = score_sum_[k],
-                .kept = kM * problem_.pattern.n, .blocks = 1, .blocks_proven = 1};
-  }
+  uint64_t masks[16 / 4] = {};
+  std::memcpy(masks, mask_, sizeof(mask_));
   const uint64_t existing = columns == 64 ? ~uint64_t{0} : (uint64_t{1} << columns) - 1;
   for (int i = 0; i < rows; ++i) {
     uint64_t kept = 0;
-    for (int k = 0; k < count; ++k) kept |= uint64_t{mask_[k] >> 4 * i & 15u} << 4 * k;
+    for (int k = 0; k < 4; ++k) kept |= RowOfFour(masks[k], i) << 16 * k;
     kept &= existing;
     SetMaskBits(tile.mask + (row + i) * tile.mask_row_stride, column, &kept, columns);
+    total.kept += std::popcount(kept);
   }
-  if (rows == kM && columns == count * kM) return;
-  // Incomplete blocks: what is not there is not kept.
   for (int k = 0; k < count; ++k) {
-    const int existing_columns = std::clamp(columns - k * kM, 0, kM);
-    uint32_t kept = 0;
-    for (int i = 0; i < rows; ++i) kept |= (mask_[k] & ((1u << existing_columns) - 1) << 4 * i);
-    stats[k].kept = std::popcount(kept);
+    total.value += value_[k];
+    total.bound += value_[k];
+    total.score_sum += score_sum_[k];
   }
+  total.blocks += count;
+  total.blocks_proven += count;
 }
 
 }  // namespace tsenor::cpu::HWY_NAMESPACE

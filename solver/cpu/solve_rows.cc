@@ -58,12 +58,11 @@ class RowSolver {
  private:
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
-    SolveStats stats[LaneSolver::kLanes];
     if (exhaustive_) {
-      exhaustive_->Solve(tile, row, column, count, stats);
-      for (int k = 0; k < count; ++k) total += stats[k];
+      exhaustive_->Solve(tile, row, column, count, total);
       return potentials == nullptr || SolvePotentials(tile, row, column, count, potentials);
     }
+    SolveStats stats[LaneSolver::kLanes];
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
       if (!(solved >> k & 1)) {
