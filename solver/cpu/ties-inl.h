@@ -65,24 +65,6 @@ void SnapPotentials(Block<kWidth>& block, float reach) {
   }
 }
 
-// The lines of `candidates` whose value is greatest; none if that is below 1.
-template <int kWidth>
-LineSet<kWidth> GreatestOf(const LineSet<kWidth>& candidates, const int32_t* values) {
-  const Lanes<int32_t, kWidth> d;
-  constexpr int kLanes = hn::MaxLanes(d);
-  auto greatest = hn::Set(d, 1);
-  for (int v = 0; v < kWidth; v += kLanes) {
-    greatest =
-        hn::Max(greatest, hn::IfThenElseZero(candidates.LanesFrom(d, v), hn::Load(d, values + v)));
-  }
-  greatest = hn::MaxOfLanes(d, greatest);
-  LineSet<kWidth> lines;
-  for (int v = 0; v < kWidth; v += kLanes) {
-    lines.InsertLanes(d, hn::Eq(hn::Load(d, values + v), greatest), v);
-  }
-  return lines & candidates;
-}
-
 // Keeps tight entries where both lines miss some, row by row, in those columns first that miss
 // most: leaves little to augment where there is much choice.
 //
@@ -90,9 +72,14 @@ LineSet<kWidth> GreatestOf(const LineSet<kWidth>& candidates, const int32_t* val
 template <int kWidth>
 void FillTightEntries(FinishProblem<kWidth>& problem) {
   const Lanes<int32_t, kWidth> d;
-  const auto existing = LineSet<kWidth>::First(problem.m);
-  alignas(64) int32_t missing[kWidth] = {};  // per column
-  for (int j = 0; j < problem.m; ++j) missing[j] = problem.n - problem.kept_in_column[j].count();
+  // Columns by the number of entries that they miss.
+  LineSet<kWidth> missing[kWidth + 1] = {};
+  int most = 0;
+  for (int j = 0; j < problem.m; ++j) {
+    const int count = std::max(problem.n - problem.kept_in_column[j].count(), 0);
+    missing[count].insert(j);
+    most = std::max(most, count);
+  }
   for (int i = 0; i < problem.m; ++i) {
     int room = problem.n - problem.kept_in_row[i].count();
     if (room <= 0) continue;
@@ -100,22 +87,19 @@ void FillTightEntries(FinishProblem<kWidth>& problem) {
     for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
       tight.InsertLanes(d, hn::Eq(hn::Load(d, problem.weight + i * kWidth + v), hn::Zero(d)), v);
     }
-    tight = tight & existing;
-    while (room > 0) {
-      LineSet<kWidth> columns = GreatestOf(tight, missing);
-      if (columns.empty()) break;
+    for (int count = most; count > 0 && room > 0; --count) {
+      LineSet<kWidth> columns = tight & missing[count];
       if (columns.count() > room) columns = columns.FirstOf(room);
       room -= columns.count();
       tight = tight & ~columns;
-      for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
-        const auto one = hn::IfThenElseZero(columns.LanesFrom(d, v), hn::Set(d, 1));
-        hn::Store(hn::Sub(hn::Load(d, missing + v), one), d, missing + v);
-      }
+      missing[count] = missing[count] & ~columns;
+      missing[count - 1] |= columns;
       problem.kept_in_row[i] |= columns;
       for (int j = columns.PopFirst(); j >= 0; j = columns.PopFirst()) {
         problem.kept_in_column[j].insert(i);
       }
     }
+    while (most > 0 && missing[most].empty()) --most;
   }
 }
 
