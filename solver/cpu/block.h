@@ -1,9 +1,15 @@
 // The working memory of one block while the CPU backend solves it.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace tsenor::cpu {
+
+// 2^exponent. REQUIRES: |exponent| <= 1022.
+inline double PowerOfTwo(int exponent) {
+  return std::bit_cast<double>(uint64_t(1023 + exponent) << 52);
+}
 
 // A block, padded to kWidth x kWidth, entry (i, j) at i * kWidth + j; suffix _t: the transpose,
 // entry (i, j) at j * kWidth + i. Both are kept so that the lines being worked on always lie side

@@ -78,7 +78,7 @@ void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
 template <int kWidth>
 class BlockSolver {
  public:
-  // What sweeps have found elsewhere, in units of the scores (cpu/lane_solver-inl.h).
+  // What sweeps have found elsewhere, of normalised scores (cpu/lane_solver-inl.h).
   struct Start {
     SweepResult sweeps;
     float row_potential[kWidth];
@@ -246,7 +246,7 @@ void BlockSolver<kWidth>::MeasureLines() {
   float mean = 0;
   for (int i = 0; i < m_; ++i) mean += block_.row_mean[i];
   mean /= static_cast<float>(m_);
-  block_.mean = std::max(mean, 1e-9f);  // the greatest score is at least 0.5
+  block_.mean = std::max(mean, kLeastMean);
   block_.row_spread = LimitMeans(block_.row_mean, m_, block_.mean);
   block_.column_spread = LimitMeans(block_.column_mean, m_, block_.mean);
 }
@@ -263,17 +263,12 @@ void BlockSolver<kWidth>::SolveTrivially() {
   Certify();
 }
 
-// Another's sweeps, normalised like the scores.
+// Another's sweeps.
 template <int kWidth>
 SweepResult BlockSolver<kWidth>::Take(const Start& start) {
-  const float scale = std::ldexp(1.0f, -block_.exponent);
-  for (int k = 0; k < m_; ++k) {
-    block_.row_potential[k] = start.row_potential[k] * scale;
-    block_.column_potential[k] = start.column_potential[k] * scale;
-  }
-  SweepResult sweeps = start.sweeps;
-  sweeps.reach *= scale;
-  return sweeps;
+  std::copy_n(start.row_potential, m_, block_.row_potential);
+  std::copy_n(start.column_potential, m_, block_.column_potential);
+  return start.sweeps;
 }
 
 template <int kWidth>
@@ -411,14 +406,15 @@ void BlockSolver<kWidth>::Store(const Tile& tile, int64_t row, int64_t column, d
     SetMaskBits(tile.mask + (row + i) * tile.mask_row_stride, column, kept.words(), columns);
     stats.kept += kept.count();
   }
-  stats.value = std::ldexp(certificate_.value, block_.exponent);
-  stats.bound = std::ldexp(certificate_.bound, block_.exponent);
-  stats.score_sum = std::ldexp(certificate_.score_sum, block_.exponent);
+  const double unit = PowerOfTwo(block_.exponent);
+  stats.value = certificate_.value * unit;
+  stats.bound = certificate_.bound * unit;
+  stats.score_sum = certificate_.score_sum * unit;
   stats.blocks_proven = stats.blocks_short == 0 && certificate_.relative_gap() <= kProvenGap;
   if (potentials == nullptr) return;
   for (int k = 0; k < m_; ++k) {
-    potentials[k] = std::ldexp(row_potential_[k], block_.exponent);
-    potentials[m_ + k] = std::ldexp(column_potential_[k], block_.exponent);
+    potentials[k] = row_potential_[k] * unit;
+    potentials[m_ + k] = column_potential_[k] * unit;
   }
 }
 

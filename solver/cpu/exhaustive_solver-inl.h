@@ -39,8 +39,8 @@ class ExhaustiveSolver {
   explicit ExhaustiveSolver(const Problem& problem) : problem_(problem) {}
 
   // Solves `count` <= kLanes blocks whose first entries are (row, column + 4 k), and sets the bits
-  // of their kept entries in the tile's mask, whose rows the caller has cleared. Adds their stats to
-  // `total`.
+  // of their kept entries in the tile's mask, whose rows the caller has cleared. Adds their stats
+  // to `total`.
   void Solve(const Tile& tile, int64_t row, int64_t column, int count, SolveStats& total) {
     LoadRows(problem_, tile, row, column, kM, count * kM, scores_, kLanes * kM);
     if (problem_.pattern.n == 1) SearchAll<1>();
@@ -189,7 +189,8 @@ inline ExhaustiveSolver::Candidate ExhaustiveSolver::BestPermutation(const V (&r
   Candidate best = {hn::Zero(D()), hn::Zero(DI())};
   for (int k = 0; k < 6; ++k) {
     const auto& [p, q, r, s] = kColumns[k];
-    const Candidate candidate = Both(BestOnColumns(row, 0, 1, p, q), BestOnColumns(row, 2, 3, r, s));
+    const Candidate candidate =
+        Both(BestOnColumns(row, 0, 1, p, q), BestOnColumns(row, 2, 3, r, s));
     best = k == 0 ? candidate : Better(best, candidate);
   }
   return best;

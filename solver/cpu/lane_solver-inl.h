@@ -12,8 +12,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
+#include "solver/cpu/block.h"
 #include "solver/cpu/lanes-inl.h"
 #include "solver/cpu/load-inl.h"
 #include "solver/cpu/quantile.h"
@@ -58,8 +60,8 @@ class LaneSolver {
   uint32_t Solve(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                  SolveStats* stats);
 
-  // Of block k of the last group, if it was not solved: its potentials into row[i] and column[j].
-  // `sweeps` is 0 if there are none, for want of range.
+  // Of block k of the last group, if it was not solved: its potentials, normalised, into row[i] and
+  // column[j]. `sweeps` is 0 if there are none, for want of scores.
   SweepResult StartOf(int k, float* row, float* column) const;
 
  private:
@@ -77,6 +79,7 @@ class LaneSolver {
   V Score(int i, int j) const { return hn::Load(D(), scores_ + (i * m_ + j) * kLanes); }
 
   void Load(const Tile& tile, int64_t row, int64_t column, int count);
+  void Normalise();
   void MeasureLines();
   V TrimmedMean(int first, int step) const;
   void Sweep();
@@ -91,11 +94,14 @@ class LaneSolver {
   const int m_;
   const float quantile_factor_;
 
-  // Entry (i, j) of the block in lane k at (i m + j) kLanes + k; and as it lies in the tile.
+  // Normalised: entry (i, j) of the block in lane k at (i m + j) kLanes + k; and as it lies in the
+  // tile.
   alignas(64) float scores_[kMaxM * kMaxM * kLanes];
   alignas(64) float loaded_[kMaxM * kMaxM * kLanes + 4];
   Lines row_mean_, column_mean_, row_potential_, column_potential_;
-  alignas(64) float mean_[kLanes], usable_[kLanes], reach_[kLanes], within_[kLanes];
+  alignas(64) float greatest_[kLanes], mean_[kLanes], usable_[kLanes];
+  alignas(64) float reach_[kLanes], within_[kLanes];  // of the last sweep: SweepResult
+  alignas(64) int32_t exponent_[kLanes];
   alignas(64) int32_t kept_[kMaxM * kLanes];  // columns kept, by row
   alignas(64) double value_[kLanes], bound_[kLanes], score_sum_[kLanes];
 };
@@ -103,6 +109,7 @@ class LaneSolver {
 inline uint32_t LaneSolver::Solve(const Tile& tile, int64_t row, int64_t column, int count,
                                   double* potentials, SolveStats* stats) {
   Load(tile, row, column, count);
+  Normalise();
   MeasureLines();
   Sweep();
   uint32_t solved = Threshold() & ((1u << count) - 1);
@@ -162,6 +169,33 @@ inline LaneSolver::V LaneSolver::TrimmedMean(int first, int step) const {
   return hn::Div(hn::Sub(sum, greatest), hn::Set(d, static_cast<float>(m_ - 1)));
 }
 
+// Scores times 2^-exponent, as in Block (cpu/block.h).
+inline void LaneSolver::Normalise() {
+  const D d;
+  const DI di;
+  V greatest = hn::Zero(d);
+  for (int k = 0; k < m_ * m_; ++k) {
+    greatest = hn::Max(greatest, hn::Load(d, scores_ + k * kLanes));
+  }
+  hn::Store(greatest, d, greatest_);
+  // In two exact factors: the first brings subnormal and huge numbers into the middle.
+  const auto is_small = hn::Lt(greatest, hn::Set(d, 0x1p-60f));
+  const auto is_large = hn::Gt(greatest, hn::Set(d, 0x1p60f));
+  const V first = hn::IfThenElse(is_small, hn::Set(d, 0x1p80f),
+                                 hn::IfThenElse(is_large, hn::Set(d, 0x1p-80f), hn::Set(d, 1.0f)));
+  // greatest * first = f 2^(biased - 126), f in [0.5, 1).
+  const auto biased = hn::ShiftRight<23>(hn::BitCast(di, hn::Mul(greatest, first)));
+  const V second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Sub(hn::Set(di, 253), biased)));
+  for (int k = 0; k < m_ * m_; ++k) {
+    float* const at = scores_ + k * kLanes;
+    hn::Store(hn::Mul(hn::Mul(hn::Load(d, at), first), second), d, at);
+  }
+  auto exponent = hn::Sub(biased, hn::Set(di, 126));
+  exponent = hn::Sub(exponent, hn::IfThenElseZero(hn::RebindMask(di, is_small), hn::Set(di, 80)));
+  exponent = hn::Add(exponent, hn::IfThenElseZero(hn::RebindMask(di, is_large), hn::Set(di, 80)));
+  hn::Store(exponent, di, exponent_);
+}
+
 inline void LaneSolver::MeasureLines() {
   const D d;
   V mean = hn::Zero(d);
@@ -171,12 +205,12 @@ inline void LaneSolver::MeasureLines() {
     mean = hn::Add(mean, row_mean_[i]);
   }
   mean = hn::Mul(mean, hn::Set(d, 1.0f / static_cast<float>(m_)));
-  // Where float32 has room on both sides; the rest is for those who normalise.
-  const auto usable =
-      hn::And(hn::Gt(mean, hn::Set(d, 0x1p-60f)), hn::Lt(mean, hn::Set(d, 0x1p60f)));
-  mean = hn::IfThenElse(usable, mean, hn::Set(d, 1.0f));
-  hn::Store(mean, d, mean_);
-  hn::Store(hn::IfThenElseZero(usable, hn::Set(d, 1.0f)), d, usable_);
+  hn::Store(hn::Max(mean, hn::Set(d, kLeastMean)), d, mean_);
+  // Not the blocks without scores, nor those with scores that a caller should have refused.
+  const auto finite = hn::Lt(hn::Load(d, greatest_), hn::Set(d, HUGE_VALF));
+  const auto usable = hn::And(finite, hn::Gt(hn::Load(d, greatest_), hn::Zero(d)));
+  const auto is_number = hn::Eq(mean, mean);
+  hn::Store(hn::IfThenElseZero(hn::And(usable, is_number), hn::Set(d, 1.0f)), d, usable_);
 }
 
 // One Newton step of a line's potential: ProjectLines() of cpu/sweeps-inl.h. Adds to `within`.
@@ -301,7 +335,9 @@ inline void LaneSolver::Store(const Tile& tile, int64_t row, int64_t column, int
     if (!(solved >> k & 1)) continue;
     const int64_t first = column + k * m_;
     const int columns = static_cast<int>(std::min<int64_t>(m_, tile.columns - first));
-    SolveStats block = {.value = value_[k], .bound = bound_[k], .score_sum = score_sum_[k]};
+    const double unit = PowerOfTwo(exponent_[k]);
+    SolveStats block = {
+        .value = value_[k] * unit, .bound = bound_[k] * unit, .score_sum = score_sum_[k] * unit};
     for (int i = 0; i < rows; ++i) {
       const uint64_t kept = kept_[i * kLanes + k] & ((1u << columns) - 1);
       SetMaskBits(tile.mask + (row + i) * tile.mask_row_stride, first, &kept, columns);
@@ -312,8 +348,8 @@ inline void LaneSolver::Store(const Tile& tile, int64_t row, int64_t column, int
     stats[k] = block;
     if (potentials == nullptr) continue;
     for (int i = 0; i < m_; ++i) {
-      potentials[2 * m_ * k + i] = row_potential_.at[i * kLanes + k];
-      potentials[2 * m_ * k + m_ + i] = column_potential_.at[i * kLanes + k];
+      potentials[2 * m_ * k + i] = unit * row_potential_.at[i * kLanes + k];
+      potentials[2 * m_ * k + m_ + i] = unit * column_potential_.at[i * kLanes + k];
     }
   }
 }

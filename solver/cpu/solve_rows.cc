@@ -96,7 +96,7 @@ class RowSolver {
   const int m_;
   BlockSolver<kWidth> blocks_;
   std::optional<ExhaustiveSolver> exhaustive_;  // m = 4
-  std::optional<LaneSolver> lanes_;  // for small blocks: most need nothing else
+  std::optional<LaneSolver> lanes_;             // for small blocks: most need nothing else
 };
 
 template <int kWidth>

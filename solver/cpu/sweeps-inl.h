@@ -42,6 +42,7 @@ constexpr Schedule kScaledBothWays = {Schedule::Reach::kRootOfScale, 8, 0.5f, 2.
 constexpr float kEvenSpread = 0.6f;  // below: lines count as equal in scale
 constexpr float kWideSpread = 1.5f;  // above, rows and columns: scaled both ways
 constexpr float kOutlierMean = 8;    // a line's mean counts up to this many times the block's
+constexpr float kLeastMean = 1e-9f;  // of a block; its greatest score is at least 0.5
 constexpr float kLeastScale = 0.1f;  // of a line, as far as its reach goes
 
 template <int kWidth>
