@@ -59,8 +59,11 @@ class RowSolver {
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
     if (exhaustive_) {
+      const double bound_before = total.bound;
       exhaustive_->Solve(tile, row, column, count, total);
-      return potentials == nullptr || SolvePotentials(tile, row, column, count, potentials);
+      if (potentials == nullptr) return true;
+      total.bound = bound_before;
+      return SolvePotentials(tile, row, column, count, potentials, total.bound);
     }
     SolveStats stats[LaneSolver::kLanes];
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
@@ -76,19 +79,18 @@ class RowSolver {
     return true;
   }
 
-  // A search has no potentials: those of another optimum prove the same bound.
-  bool SolvePotentials(const Tile& tile, int64_t row, int64_t column, int count,
-                       double* potentials) {
+  // A search has no potentials: sets those of another optimum, and adds the bound that they prove.
+  bool SolvePotentials(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
+                       double& bound) {
     std::vector<uint8_t> unused_mask(MaskRowBytes(tile.columns));
     Tile of_potentials = tile;
     of_potentials.mask = unused_mask.data();
     of_potentials.mask_row_stride = 0;
     for (int k = 0; k < count; ++k) {
-      SolveStats unused_stats;
-      if (!blocks_.Solve(of_potentials, row, column + k * m_, potentials + 2 * m_ * k,
-                         unused_stats)) {
-        return false;
-      }
+      SolveStats stats;
+      double* const of_block = potentials + 2 * m_ * k;
+      if (!blocks_.Solve(of_potentials, row, column + k * m_, of_block, stats)) return false;
+      bound += stats.bound;
     }
     return true;
   }
