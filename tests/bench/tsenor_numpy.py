@@ -1,7 +1,8 @@
 """TSENOR (arXiv 2505.23949) in NumPy: what METHOD_TSENOR is compared with.
 
-Written from the paper, as fast as NumPy allows: float32, many blocks at a time, the block index last in
-memory, so that every operation runs along vectors. Ties are broken as solver/README.md says.
+Written from the paper, twice. `literal_projections` is its loop as it stands, in logarithms. `projections` is
+as fast as NumPy allows: float32, many blocks at a time, the block index last in memory, so that every operation
+runs along vectors. Rounding is the same for both. Ties are broken as solver/README.md says.
 """
 
 import numpy
@@ -29,6 +30,21 @@ def log_sum_exp(exponents, axis):
     greatest = exponents.max(axis=axis, keepdims=True)
     sums = numpy.exp(exponents - greatest).sum(axis=axis)
     return numpy.log(sums) + greatest.squeeze(axis)
+
+
+def literal_projections(scores, n, tau, iterations):
+    """S of all blocks, blocks x m x m in float32, with S and the correction Q of the box as logarithms."""
+    greatest = numpy.maximum(scores.max(axis=(1, 2)), numpy.finfo(numpy.float32).tiny)
+    s = scores * (numpy.float32(tau) / greatest)[:, None, None]
+    q = numpy.zeros_like(s)
+    log_n = numpy.float32(numpy.log(n))
+    for _ in range(iterations):
+        s += (log_n - log_sum_exp(s, axis=2))[:, :, None]
+        s += (log_n - log_sum_exp(s, axis=1))[:, None]
+        q += s
+        numpy.minimum(q, 0, out=s)
+        q -= s
+    return numpy.exp(s)
 
 
 def project(exponents, n, iterations):
@@ -138,9 +154,9 @@ def swap(kept, row_room, column_room, scores, swaps):
         column_room[block, j] -= 1
 
 
-def masks(scores, n, tau=200.0, iterations=300, swaps=10):
+def masks(scores, n, tau=200.0, iterations=300, swaps=10, project_all=projections):
     """Masks of blocks x m x m float32 scores, as published."""
-    s = projections(scores, n, tau, iterations)
+    s = project_all(scores, n, tau, iterations)
     kept, row_room, column_room = greedy(s, scores, n)
     swap(kept, row_room, column_room, scores, swaps)
     return kept
