@@ -19,6 +19,7 @@
 #include "solver/cpu/exact_finish-inl.h"
 #include "solver/cpu/heuristics.h"
 #include "solver/cpu/lanes-inl.h"
+#include "solver/cpu/line_search-inl.h"
 #include "solver/cpu/load-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/residuals-inl.h"
@@ -278,7 +279,8 @@ bool BlockSolver<kWidth>::SolveOptimally(const SweepResult& sweeps, SolveStats& 
   if (tied) SnapPotentials(block_, kTieReach * sweeps.reach);
   const float quanta = std::ldexp(1.0f, kResidualBits - 1 - std::ilogb(block_.mean));
   QuantiseResiduals(block_, quanta, finish_);
-  if (tied) FillTightEntries(finish_);
+  if (tied || ScaledBothWays(block_)) SearchLines(finish_);
+  if (tied) TightFill(finish_).Run();
   std::copy_n(block_.row_potential, kWidth, row_potential_);
   std::copy_n(block_.column_potential, kWidth, column_potential_);
   const bool inside = RunFinish(1.0 / quanta, stats);

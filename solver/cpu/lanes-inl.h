@@ -44,6 +44,7 @@ class LineSet {
     return any == 0;
   }
   void insert(int line) { words_[line / 64] |= uint64_t{1} << (line % 64); }
+  void flip(int line) { words_[line / 64] ^= uint64_t{1} << (line % 64); }
   void erase(int line) { words_[line / 64] &= ~(uint64_t{1} << (line % 64)); }
 
   // Removes and returns the least line, or -1 if there is none.

@@ -63,26 +63,61 @@ void QuantiseResiduals(const Block<kWidth>& block, float scale, FinishProblem<kW
   std::fill_n(finish.column_potential, kWidth, 0);
 }
 
+// The entries k < m of a line with a positive residual weight_k - potential - other_k.
+template <int kWidth>
+LineSet<kWidth> PositiveEntries(const int32_t* weight, int32_t potential, const int32_t* other,
+                                int m) {
+  const Lanes<int32_t, kWidth> d;
+  LineSet<kWidth> entries;
+  for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+    const auto rest = hn::Sub(hn::Load(d, weight + v), hn::Load(d, other + v));
+    entries.InsertLanes(d, hn::Gt(rest, hn::Set(d, potential)), v);
+  }
+  return entries & LineSet<kWidth>::First(m);
+}
+
+// Those with a residual of 0.
+template <int kWidth>
+LineSet<kWidth> TightEntries(const int32_t* weight, int32_t potential, const int32_t* other,
+                             int m) {
+  const Lanes<int32_t, kWidth> d;
+  LineSet<kWidth> entries;
+  for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+    const auto rest = hn::Sub(hn::Load(d, weight + v), hn::Load(d, other + v));
+    entries.InsertLanes(d, hn::Eq(rest, hn::Set(d, potential)), v);
+  }
+  return entries & LineSet<kWidth>::First(m);
+}
+
+// Keeps the entries with a positive residual.
+template <int kWidth>
+void KeepPositive(FinishProblem<kWidth>& problem) {
+  for (int k = 0; k < problem.m; ++k) {
+    problem.kept_in_row[k] = PositiveEntries<kWidth>(
+        problem.weight + k * kWidth, problem.row_potential[k], problem.column_potential, problem.m);
+    problem.kept_in_column[k] =
+        PositiveEntries<kWidth>(problem.weight_t + k * kWidth, problem.column_potential[k],
+                                problem.row_potential, problem.m);
+  }
+}
+
 // The same in float64, for potentials of any origin. Rare: plain loops.
 template <int kWidth>
 void QuantiseResidualsWidely(const Block<kWidth>& block, const double* row_potential,
                              const double* column_potential, double scale,
                              FinishProblem<kWidth>& finish) {
   constexpr double kGreatest = kFinishRange;
-  for (int i = 0; i < block.m; ++i) finish.kept_in_row[i] = finish.kept_in_column[i] = {};
   for (int i = 0; i < block.m; ++i) {
     for (int j = 0; j < block.m; ++j) {
       const double residual = block.scores[i * kWidth + j] - row_potential[i] - column_potential[j];
       const double quanta = std::clamp(residual * scale, -kGreatest, kGreatest);
       const auto quantised = static_cast<int32_t>(std::nearbyint(quanta));
       finish.weight[i * kWidth + j] = finish.weight_t[j * kWidth + i] = quantised;
-      if (quantised <= 0) continue;
-      finish.kept_in_row[i].insert(j);
-      finish.kept_in_column[j].insert(i);
     }
   }
   std::fill_n(finish.row_potential, kWidth, 0);
   std::fill_n(finish.column_potential, kWidth, 0);
+  KeepPositive(finish);
 }
 
 }  // namespace tsenor::cpu::HWY_NAMESPACE

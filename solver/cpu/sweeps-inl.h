@@ -46,10 +46,14 @@ constexpr float kLeastMean = 1e-9f;  // of a block; its greatest score is at lea
 constexpr float kLeastScale = 0.1f;  // of a line, as far as its reach goes
 
 template <int kWidth>
+bool ScaledBothWays(const Block<kWidth>& block) {
+  return std::min(block.row_spread, block.column_spread) > kWideSpread;
+}
+
+template <int kWidth>
 const Schedule& ScheduleFor(const Block<kWidth>& block) {
-  const auto [least, greatest] = std::minmax(block.row_spread, block.column_spread);
-  if (greatest < kEvenSpread) return kEven;
-  return least > kWideSpread ? kScaledBothWays : kScaled;
+  if (std::max(block.row_spread, block.column_spread) < kEvenSpread) return kEven;
+  return ScaledBothWays(block) ? kScaledBothWays : kScaled;
 }
 
 // A Newton step of lines' potentials towards a soft count of n among m entries: an entry counts 0

@@ -16,6 +16,7 @@
 #include "solver/cpu/block.h"
 #include "solver/cpu/exact_finish-inl.h"
 #include "solver/cpu/lanes-inl.h"
+#include "solver/cpu/residuals-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
@@ -60,48 +61,95 @@ void SnapPotentials(Block<kWidth>& block, float reach) {
     } else if (const int root = open_rows.PopFirst(); root >= 0) {
       rows.insert(root);
     } else {
-      return;
+      break;
     }
   }
 }
 
-// Keeps tight entries where both lines miss some, row by row, in those columns first that miss
-// most: leaves little to augment where there is much choice.
-//
-// REQUIRES: potentials of 0; kept entries are those with a positive weight.
+// Keeps tight entries where both lines miss some, and so leaves little to augment where there is
+// much choice. Works on sets of lines, one bit each.
 template <int kWidth>
-void FillTightEntries(FinishProblem<kWidth>& problem) {
-  const Lanes<int32_t, kWidth> d;
-  // Columns by the number of entries that they miss.
-  LineSet<kWidth> missing[kWidth + 1] = {};
-  int most = 0;
-  for (int j = 0; j < problem.m; ++j) {
-    const int count = std::max(problem.n - problem.kept_in_column[j].count(), 0);
-    missing[count].insert(j);
-    most = std::max(most, count);
-  }
-  for (int i = 0; i < problem.m; ++i) {
-    int room = problem.n - problem.kept_in_row[i].count();
-    if (room <= 0) continue;
-    LineSet<kWidth> tight;
-    for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
-      tight.InsertLanes(d, hn::Eq(hn::Load(d, problem.weight + i * kWidth + v), hn::Zero(d)), v);
+class TightFill {
+ public:
+  // REQUIRES: kept entries are those with a positive residual.
+  explicit TightFill(FinishProblem<kWidth>& problem) : p_(problem) {
+    for (int k = 0; k < p_.m; ++k) {
+      tight_in_row_[k] = TightEntries<kWidth>(p_.weight + k * kWidth, p_.row_potential[k],
+                                              p_.column_potential, p_.m);
+      tight_in_column_[k] = TightEntries<kWidth>(p_.weight_t + k * kWidth, p_.column_potential[k],
+                                                 p_.row_potential, p_.m);
     }
-    for (int count = most; count > 0 && room > 0; --count) {
-      LineSet<kWidth> columns = tight & missing[count];
-      if (columns.count() > room) columns = columns.FirstOf(room);
-      room -= columns.count();
-      tight = tight & ~columns;
-      missing[count] = missing[count] & ~columns;
-      missing[count - 1] |= columns;
-      problem.kept_in_row[i] |= columns;
+  }
+
+  void Run() {
+    FillGreedily();
+    for (int i = 0; i < p_.m; ++i) {
+      LineSet<kWidth> columns = missing_columns_;
       for (int j = columns.PopFirst(); j >= 0; j = columns.PopFirst()) {
-        problem.kept_in_column[j].insert(i);
+        while (p_.kept_in_row[i].count() < p_.n && p_.kept_in_column[j].count() < p_.n) {
+          if (!Exchange(i, j)) break;
+        }
       }
     }
-    while (most > 0 && missing[most].empty()) --most;
   }
-}
+
+ private:
+  // Row by row, those columns first that miss most.
+  void FillGreedily() {
+    LineSet<kWidth> missing[kWidth + 1] = {};  // columns by the number of entries that they miss
+    int most = 0;
+    for (int j = 0; j < p_.m; ++j) {
+      const int count = std::max(p_.n - p_.kept_in_column[j].count(), 0);
+      missing[count].insert(j);
+      most = std::max(most, count);
+    }
+    for (int i = 0; i < p_.m; ++i) {
+      int room = p_.n - p_.kept_in_row[i].count();
+      LineSet<kWidth> tight = tight_in_row_[i];
+      for (int count = most; count > 0 && room > 0; --count) {
+        LineSet<kWidth> columns = tight & missing[count];
+        if (columns.count() > room) columns = columns.FirstOf(room);
+        room -= columns.count();
+        tight = tight & ~columns;
+        missing[count] = missing[count] & ~columns;
+        missing[count - 1] |= columns;
+        p_.kept_in_row[i] |= columns;
+        for (int j = columns.PopFirst(); j >= 0; j = columns.PopFirst()) {
+          p_.kept_in_column[j].insert(i);
+        }
+      }
+      while (most > 0 && missing[most].empty()) --most;
+    }
+    for (int count = 1; count <= most; ++count) missing_columns_ |= missing[count];
+  }
+
+  // One more entry in row i and in column j, along three tight entries: keeps (i, l) and (k, j)
+  // instead of (k, l).
+  bool Exchange(int i, int j) {
+    const LineSet<kWidth> rows = tight_in_column_[j] & ~p_.kept_in_column[j];
+    LineSet<kWidth> columns = tight_in_row_[i] & ~p_.kept_in_row[i];
+    for (int l = columns.PopFirst(); l >= 0; l = columns.PopFirst()) {
+      LineSet<kWidth> between = rows & p_.kept_in_column[l] & tight_in_column_[l];
+      const int k = between.PopFirst();
+      if (k < 0) continue;
+      Flip(i, l);
+      Flip(k, l);
+      Flip(k, j);
+      return true;
+    }
+    return false;
+  }
+
+  void Flip(int i, int j) {
+    p_.kept_in_row[i].flip(j);
+    p_.kept_in_column[j].flip(i);
+  }
+
+  FinishProblem<kWidth>& p_;
+  LineSet<kWidth> tight_in_row_[kWidth];
+  LineSet<kWidth> tight_in_column_[kWidth];
+  LineSet<kWidth> missing_columns_;
+};
 
 }  // namespace tsenor::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
