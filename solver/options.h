@@ -32,7 +32,7 @@ constexpr bool IsTransposable(Method method) {
 // Options of Method::kOptimal. Its answer is the optimum itself on scores that are whole quanta of
 // their block (solver/quantise.h), such as integers and 8-bit weights.
 struct OptimalOptions {
-  // A block whose relative gap exceeds this is refined. Range (0, 1]; 1 never refines.
+  // A block whose relative gap exceeds this is refined. Range (0, 1].
   double gap_tolerance = 1e-9;
 
   auto operator<=>(const OptimalOptions&) const = default;

@@ -4,11 +4,21 @@
 #include <bit>
 #include <cstdint>
 
+#include "solver/limits.h"
+
 namespace tsenor::cpu {
 
 // 2^exponent. REQUIRES: |exponent| <= 1022.
 inline double PowerOfTwo(int exponent) {
   return std::bit_cast<double>(uint64_t(1023 + exponent) << 52);
+}
+
+// Whether a block needs no refinement: its gap is within the tolerance (relative), and so small
+// that on scores in whole quanta (solver/quantise.h) the mask is the optimum. Of normalised scores.
+inline bool IsTolerable(double value, double bound, double gap_tolerance) {
+  constexpr double kQuantum = 1.0 / (1 << kQuantisationBits);
+  const double gap = bound - value;
+  return gap <= gap_tolerance * bound && gap < kQuantum;
 }
 
 // A block, padded to kWidth x kWidth, entry (i, j) at i * kWidth + j; suffix _t: the transpose,

@@ -39,8 +39,9 @@ namespace tsenor::cpu::HWY_NAMESPACE {
 // prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
 constexpr int kResidualBits = 28;
 constexpr int kRefinementBits = 12;  // more bits per refinement
-constexpr float kTieEntries = 2;     // more than this many entries within reach per line: they tie
-constexpr float kTieReach = 2;       // potentials are snapped to entries this many reaches away
+// Scores tie if more entries than this, plus one for every 64 of a line, are within reach.
+constexpr float kTieEntries = 1.1f;
+constexpr float kTieReach = 12;  // potentials are snapped to entries this many reaches away
 
 // to[j][i] = from[i][j] for i, j < m. What lies beyond m in `from` must be 0.
 template <int kWidth>
@@ -99,7 +100,10 @@ class BlockSolver {
  private:
   // Each returns once kept_ and the potentials hold an answer; certificate_ then matches them.
   void SolveTrivially();
-  bool SolveOptimally(const SweepResult& sweeps, SolveStats& stats);
+  bool SolveOptimally(SweepResult sweeps, SolveStats& stats);
+  int Quantise(const SweepResult& sweeps);
+  bool IsTied(const SweepResult& sweeps) const;
+  bool IsSolved() const;
   bool Refine(bool inside, double quanta, SolveStats& stats);
   // After the potentials of the optimum are there, if the method's masks are transposable.
   void SolveAsPublished(SolveStats& stats);
@@ -127,6 +131,7 @@ class BlockSolver {
   const int m_;
   const float quantile_factor_;
   bool all_zero_ = false;
+  float quanta_ = 0;  // of the first finish, per unit of the normalised scores
 
   Block<kWidth> block_;
   FinishProblem<kWidth> finish_;
@@ -167,8 +172,9 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
       SolveTrivially();
     } else {
       MeasureLines();
-      const SweepResult sweeps =
-          start && start->sweeps.sweeps > 0 ? Take(*start) : Sweep(block_, quantile_factor_);
+      const SweepResult sweeps = start && start->sweeps.sweeps > 0
+                                     ? Take(*start)
+                                     : Sweep(block_, quantile_factor_, ScheduleFor(block_));
       if (!SolveOptimally(sweeps, stats)) return false;
     }
   }
@@ -273,19 +279,43 @@ SweepResult BlockSolver<kWidth>::Take(const Start& start) {
 }
 
 template <int kWidth>
-bool BlockSolver<kWidth>::SolveOptimally(const SweepResult& sweeps, SolveStats& stats) {
+bool BlockSolver<kWidth>::SolveOptimally(SweepResult sweeps, SolveStats& stats) {
   stats.sweeps = sweeps.sweeps;
-  const bool tied = sweeps.within > kTieEntries;
-  if (tied) SnapPotentials(block_, kTieReach * sweeps.reach);
-  const float quanta = std::ldexp(1.0f, kResidualBits - 1 - std::ilogb(block_.mean));
-  QuantiseResiduals(block_, quanta, finish_);
-  if (tied || ScaledBothWays(block_)) SearchLines(finish_);
-  if (tied) TightFill(finish_).Run();
+  int missing = Quantise(sweeps);
+  if (missing > m_ && !IsTied(sweeps) && !ScaledBothWays(block_)) {
+    // The wrong schedule after all: the softest one serves all blocks.
+    sweeps = Sweep(block_, quantile_factor_, kScaledBothWays);
+    stats.sweeps += sweeps.sweeps;
+    missing = Quantise(sweeps);
+  }
+  if (missing > m_ || IsTied(sweeps) || ScaledBothWays(block_)) {
+    SearchLines(finish_);
+    TightFill(finish_).Run();
+  }
+  const bool inside = RunFinish(1.0 / quanta_, stats);
+  return (inside && IsSolved()) || Refine(inside, quanta_, stats);
+}
+
+// Sets up the finish from the potentials that sweeps have found; returns the entries that rows
+// miss.
+template <int kWidth>
+int BlockSolver<kWidth>::Quantise(const SweepResult& sweeps) {
+  if (IsTied(sweeps)) SnapPotentials(block_, kTieReach * sweeps.reach);
   std::copy_n(block_.row_potential, kWidth, row_potential_);
   std::copy_n(block_.column_potential, kWidth, column_potential_);
-  const bool inside = RunFinish(1.0 / quanta, stats);
-  if (inside && certificate_.relative_gap() <= problem_.options.optimal.gap_tolerance) return true;
-  return Refine(inside, quanta, stats);
+  quanta_ = std::ldexp(1.0f, kResidualBits - 1 - std::ilogb(block_.mean));
+  return QuantiseResiduals(block_, quanta_, finish_);
+}
+
+template <int kWidth>
+bool BlockSolver<kWidth>::IsTied(const SweepResult& sweeps) const {
+  return sweeps.within > kTieEntries + static_cast<float>(m_) / 64;
+}
+
+template <int kWidth>
+bool BlockSolver<kWidth>::IsSolved() const {
+  return IsTolerable(certificate_.value, certificate_.bound,
+                     problem_.options.optimal.gap_tolerance);
 }
 
 // Solves what is left of the scores after the potentials so far, again and again in finer quanta,
@@ -298,7 +328,7 @@ bool BlockSolver<kWidth>::Refine(bool inside, double quanta, SolveStats& stats) 
   for (int round = 0; round < kMaxRefinements; ++round) {
     QuantiseResidualsWidely(block_, row_potential_, column_potential_, quanta, finish_);
     if (!RunFinish(1.0 / quanta, stats)) return false;
-    if (certificate_.relative_gap() <= problem_.options.optimal.gap_tolerance) break;
+    if (IsSolved()) break;
     quanta = std::ldexp(quanta, kRefinementBits);
   }
   return true;

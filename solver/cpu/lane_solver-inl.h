@@ -116,8 +116,9 @@ inline uint32_t LaneSolver::Solve(const Tile& tile, int64_t row, int64_t column,
   if (solved == 0) return 0;
   Certify();
   for (int k = 0; k < count; ++k) {
-    const double gap = (bound_[k] - value_[k]) / bound_[k];
-    if (gap > problem_.options.optimal.gap_tolerance) solved &= ~(1u << k);
+    if (!IsTolerable(value_[k], bound_[k], problem_.options.optimal.gap_tolerance)) {
+      solved &= ~(1u << k);
+    }
   }
   Store(tile, row, column, count, solved, potentials, stats);
   return solved;

@@ -22,19 +22,21 @@ HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
 // The residuals w - a - b of lines that lie in rows of `scores`, times `scale`, to the nearest
-// integers within kFinishRange; and which of them are positive.
+// integers within kFinishRange; and which of them are positive. Returns how many more would have to
+// be for every line to have n.
 template <int kWidth>
-void QuantiseLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT line,
-                   const float* HWY_RESTRICT other, int m, float scale,
-                   int32_t* HWY_RESTRICT residuals, LineSet<kWidth>* positive) {
+int QuantiseLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT line,
+                  const float* HWY_RESTRICT other, int m, int n, float scale,
+                  int32_t* HWY_RESTRICT residuals, LineSet<kWidth>* positive) {
   const Lanes<float, kWidth> d;
   const hn::RebindToSigned<decltype(d)> di;
   constexpr int kLanes = hn::MaxLanes(d);
   const auto greatest = hn::Set(d, static_cast<float>(kFinishRange));
   const auto existing = LineSet<kWidth>::First(m);
+  int missing = 0;
   for (int k = 0; k < m; ++k) {
     const auto line_k = hn::Set(d, line[k]);
-    positive[k] = {};
+    LineSet<kWidth> entries;
     for (int v = 0; v < kWidth; v += kLanes) {
       const auto potential = hn::Add(line_k, hn::Load(d, other + v));
       const auto residual = hn::Sub(hn::Load(d, scores + k * kWidth + v), potential);
@@ -42,25 +44,27 @@ void QuantiseLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT l
           hn::Clamp(hn::Mul(residual, hn::Set(d, scale)), hn::Neg(greatest), greatest);
       const auto quantised = hn::NearestInt(quanta);
       hn::Store(quantised, di, residuals + k * kWidth + v);
-      positive[k].InsertLanes(di, hn::Gt(quantised, hn::Zero(di)), v);
+      entries.InsertLanes(di, hn::Gt(quantised, hn::Zero(di)), v);
     }
-    positive[k] = positive[k] & existing;
+    positive[k] = entries & existing;
+    missing += std::max(n - positive[k].count(), 0);
   }
+  return missing;
 }
 
 // Sets up `finish` for the residuals of float32 potentials, in quanta of 1 / scale (a power of
-// two), with the positive ones kept.
+// two), with the positive ones kept. Returns how many the rows miss.
 //
 // What float32 rounds does not matter: a residual near zero is the difference of two numbers close
 // to each other, which is exact, if a + b is (cpu/block_solver-inl.h rounds them so that it is).
 template <int kWidth>
-void QuantiseResiduals(const Block<kWidth>& block, float scale, FinishProblem<kWidth>& finish) {
-  QuantiseLines<kWidth>(block.scores, block.row_potential, block.column_potential, block.m, scale,
-                        finish.weight, finish.kept_in_row);
-  QuantiseLines<kWidth>(block.scores_t, block.column_potential, block.row_potential, block.m, scale,
-                        finish.weight_t, finish.kept_in_column);
+int QuantiseResiduals(const Block<kWidth>& block, float scale, FinishProblem<kWidth>& finish) {
   std::fill_n(finish.row_potential, kWidth, 0);
   std::fill_n(finish.column_potential, kWidth, 0);
+  QuantiseLines<kWidth>(block.scores_t, block.column_potential, block.row_potential, block.m,
+                        block.n, scale, finish.weight_t, finish.kept_in_column);
+  return QuantiseLines<kWidth>(block.scores, block.row_potential, block.column_potential, block.m,
+                               block.n, scale, finish.weight, finish.kept_in_row);
 }
 
 // The entries k < m of a line with a positive residual weight_k - potential - other_k.

@@ -148,11 +148,10 @@ struct SweepResult {
 // transport, alternately one Newton step for all rows and one for all columns, while the reach
 // shrinks from sweep to sweep.
 //
-// REQUIRES: scores, means and spreads (BlockSolver::MeasureLines()); `quantile_factor` is
+// REQUIRES: scores and means (BlockSolver::MeasureLines()); `quantile_factor` is
 // QuantileFactor(n, m).
 template <int kWidth>
-SweepResult Sweep(Block<kWidth>& block, float quantile_factor) {
-  const Schedule& schedule = ScheduleFor(block);
+SweepResult Sweep(Block<kWidth>& block, float quantile_factor, const Schedule& schedule) {
   alignas(64) float row_reach[kWidth], column_reach[kWidth], within[kWidth];
   for (int k = 0; k < kWidth; ++k) {
     row_reach[k] = Reach(schedule, block.row_mean[k], block.mean);

@@ -84,6 +84,7 @@ class TightFill {
   void Run() {
     FillGreedily();
     for (int i = 0; i < p_.m; ++i) {
+      if (p_.kept_in_row[i].count() >= p_.n) continue;
       LineSet<kWidth> columns = missing_columns_;
       for (int j = columns.PopFirst(); j >= 0; j = columns.PopFirst()) {
         while (p_.kept_in_row[i].count() < p_.n && p_.kept_in_column[j].count() < p_.n) {
