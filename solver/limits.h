@@ -15,9 +15,9 @@ inline constexpr int kQuantisationBits = 24;
 // caller's own scores, is at most this.
 inline constexpr double kProvenGap = 1e-6;
 
-// Refinement rounds after which Method::kOptimal accepts the gap that is left. Each round carries
-// 12 more bits; after two of them no block tried was above 1e-13.
-inline constexpr int kMaxRefinements = 3;
+// Refinement rounds after which Method::kOptimal accepts the gap that is left. Most blocks need
+// none, the others one or two; each carries 12 more bits.
+inline constexpr int kMaxRefinements = 6;
 
 // Ranges of the options (solver/options.h).
 inline constexpr double kMaxTau =

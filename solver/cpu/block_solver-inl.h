@@ -38,6 +38,8 @@ namespace tsenor::cpu::HWY_NAMESPACE {
 // Quanta of the first finish, per mean score (its power of two): on blocks without outliers they
 // prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
 constexpr int kResidualBits = 28;
+// Potentials that move further may give weight to entries that were clamped to kFinishRange.
+constexpr int32_t kGreatestMove = kFinishRange / 2;
 constexpr int kRefinementBits = 12;  // more bits per refinement
 // Scores tie if more entries than this, plus one for every 64 of a line, are within reach.
 constexpr float kTieEntries = 1.1f;
@@ -104,7 +106,7 @@ class BlockSolver {
   int Quantise(const SweepResult& sweeps);
   bool IsTied(const SweepResult& sweeps) const;
   bool IsSolved() const;
-  bool Refine(bool inside, double quanta, SolveStats& stats);
+  bool Refine(bool solved, double quanta, SolveStats& stats);
   // After the potentials of the optimum are there, if the method's masks are transposable.
   void SolveAsPublished(SolveStats& stats);
   void SolveHeuristically(SolveStats& stats);
@@ -292,8 +294,8 @@ bool BlockSolver<kWidth>::SolveOptimally(SweepResult sweeps, SolveStats& stats) 
     SearchLines(finish_);
     TightFill(finish_).Run();
   }
-  const bool inside = RunFinish(1.0 / quanta_, stats);
-  return (inside && IsSolved()) || Refine(inside, quanta_, stats);
+  const bool in_range = RunFinish(1.0 / quanta_, stats);
+  return (in_range && IsSolved()) || Refine(in_range, quanta_, stats);
 }
 
 // Sets up the finish from the potentials that sweeps have found; returns the entries that rows
@@ -319,23 +321,26 @@ bool BlockSolver<kWidth>::IsSolved() const {
 }
 
 // Solves what is left of the scores after the potentials so far, again and again in finer quanta,
-// until the gap is tolerable: the potentials found add up. If the first finish was `inside` its
-// range, its own quanta are fine enough to start with; else quanta so coarse that nothing can leave
-// the range.
+// until the gap is tolerable: the potentials found add up. If the first finish went well
+// (`solved`), its own quanta are fine enough to start with; after one that left the range, they are
+// so coarse that nothing can. False: there is no answer at all.
 template <int kWidth>
-bool BlockSolver<kWidth>::Refine(bool inside, double quanta, SolveStats& stats) {
-  if (!inside) quanta = CoarseQuanta();
+bool BlockSolver<kWidth>::Refine(bool solved, double quanta, SolveStats& stats) {
+  bool in_range = solved;
   for (int round = 0; round < kMaxRefinements; ++round) {
+    if (!in_range) quanta = CoarseQuanta();
     QuantiseResidualsWidely(block_, row_potential_, column_potential_, quanta, finish_);
-    if (!RunFinish(1.0 / quanta, stats)) return false;
+    in_range = RunFinish(1.0 / quanta, stats);
+    if (!in_range) continue;
+    solved = true;
     if (IsSolved()) break;
     quanta = std::ldexp(quanta, kRefinementBits);
   }
-  return true;
+  return solved;
 }
 
-// The greatest power of two with which 2 m residuals in a row, the longest path, stay inside
-// kFinishRange.
+// The greatest power of two with which 2 m residuals in a row, the longest path, stay inside the
+// range of a finish.
 template <int kWidth>
 double BlockSolver<kWidth>::CoarseQuanta() const {
   double greatest = 0;
@@ -346,7 +351,7 @@ double BlockSolver<kWidth>::CoarseQuanta() const {
       greatest = std::max(greatest, std::abs(residual));
     }
   }
-  return std::ldexp(1.0, std::ilogb(kFinishRange / (2 * m_ * greatest)));
+  return std::ldexp(1.0, std::ilogb(kGreatestMove / (2 * m_ * greatest)));
 }
 
 // Finishes; if all went well inside the range, takes over the mask, adds the potentials, in quanta
@@ -355,8 +360,7 @@ template <int kWidth>
 bool BlockSolver<kWidth>::RunFinish(double unit, SolveStats& stats) {
   const FinishResult result = Finish(finish_);
   stats.augmentations += result.augmentations;
-  // Beyond half of the range, entries that were clamped to it may matter.
-  if (!result.optimal || result.greatest_move > kFinishRange / 2) return false;
+  if (!result.optimal || result.greatest_move > kGreatestMove) return false;
   for (int k = 0; k < m_; ++k) {
     kept_[k] = finish_.kept_in_row[k];
     row_potential_[k] += finish_.row_potential[k] * unit;

@@ -29,11 +29,8 @@ class RowSolver {
   explicit RowSolver(const Problem& problem) : m_(problem.pattern.m), blocks_(problem) {
     const auto [n, m] = problem.pattern;
     if (problem.options.method != Method::kOptimal || n == 0 || n == m) return;
-    if (m == ExhaustiveSolver::kM) {
-      exhaustive_.emplace(problem);
-    } else if (m <= LaneSolver::kMaxM) {
-      lanes_.emplace(problem);
-    }
+    if (m == ExhaustiveSolver::kM) exhaustive_.emplace(problem);
+    if (m <= LaneSolver::kMaxM) lanes_.emplace(problem);
   }
 
   // False: an internal error, some block has no optimum.
@@ -58,13 +55,23 @@ class RowSolver {
  private:
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
-    if (exhaustive_) {
-      const double bound_before = total.bound;
-      exhaustive_->Solve(tile, row, column, count, total);
-      if (potentials == nullptr) return true;
-      total.bound = bound_before;
-      return SolvePotentials(tile, row, column, count, potentials, total.bound);
-    }
+    if (!exhaustive_) return SolveBlocks(tile, row, column, count, potentials, total);
+    const double bound_before = total.bound;
+    exhaustive_->Solve(tile, row, column, count, total);
+    if (potentials == nullptr) return true;
+    // A search has no potentials: those of another optimum, and the bound that they prove.
+    std::vector<uint8_t> unused_mask(MaskRowBytes(tile.columns));
+    Tile of_potentials = tile;
+    of_potentials.mask = unused_mask.data();
+    of_potentials.mask_row_stride = 0;
+    SolveStats other;
+    const bool solved = SolveBlocks(of_potentials, row, column, count, potentials, other);
+    total.bound = bound_before + other.bound;
+    return solved;
+  }
+
+  bool SolveBlocks(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
+                   SolveStats& total) {
     SolveStats stats[LaneSolver::kLanes];
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
@@ -75,22 +82,6 @@ class RowSolver {
         if (!blocks_.Solve(tile, row, column + k * m_, of_block, stats[k], &start)) return false;
       }
       total += stats[k];
-    }
-    return true;
-  }
-
-  // A search has no potentials: sets those of another optimum, and adds the bound that they prove.
-  bool SolvePotentials(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
-                       double& bound) {
-    std::vector<uint8_t> unused_mask(MaskRowBytes(tile.columns));
-    Tile of_potentials = tile;
-    of_potentials.mask = unused_mask.data();
-    of_potentials.mask_row_stride = 0;
-    for (int k = 0; k < count; ++k) {
-      SolveStats stats;
-      double* const of_block = potentials + 2 * m_ * k;
-      if (!blocks_.Solve(of_potentials, row, column + k * m_, of_block, stats)) return false;
-      bound += stats.bound;
     }
     return true;
   }
