@@ -225,7 +225,7 @@ inline LaneSolver::V LaneSolver::ProjectLine(int first, int step, const Lines& o
     const V rest = hn::Sub(hn::Load(d, scores_ + (first + k * step) * kLanes), other[k]);
     const V clamped = hn::Min(hn::Max(rest, low), high);
     sum = hn::Add(sum, clamped);
-    count = hn::Add(count, hn::IfThenElseZero(hn::Eq(rest, clamped), one));
+    count = hn::IfThenElse(hn::Eq(rest, clamped), hn::Add(count, one), count);
   }
   within = hn::Add(within, count);
   return hn::Add(potential, NewtonStep(d, sum, count, low, high, m_, n_, kSmall));

@@ -98,7 +98,7 @@ void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT ot
         const V rest = hn::Sub(hn::Load(d, scores + k * kWidth + first + v * kLanes), other_k);
         const V clamped = hn::Min(hn::Max(rest, low[v]), high[v]);
         sum[v] = hn::Add(sum[v], clamped);
-        count[v] = hn::Add(count[v], hn::IfThenElseZero(hn::Eq(rest, clamped), one));
+        count[v] = hn::IfThenElse(hn::Eq(rest, clamped), hn::Add(count[v], one), count[v]);
       }
     }
     for (int v = 0; v < kVectors; ++v) {

@@ -1,5 +1,6 @@
-// The CPU backend is at least as fast as the network simplex that judges it: both on one thread, in
-// one run.
+// The CPU backend is many times as fast as the network simplex that judges it: both on one thread,
+// in one run. A guard against regressions, with room for noisy machines and those without AVX-512;
+// the figures are in solver/README.md, written by tests/bench.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,14 +42,15 @@ double FastestSeconds(int repeats, const std::function<void()>& run) {
 struct SpeedCase {
   Pattern pattern;
   WeightKind kind;
+  double least_ratio;  // half of what was measured with AVX-512, or less
 };
 
 class SpeedTest : public testing::TestWithParam<SpeedCase> {};
 
 // The default options, refinement to a gap of 1e-9 included, which LEMON does not do.
-TEST_P(SpeedTest, TheCpuBackendIsAtLeastAsFastAsLemon) {
+TEST_P(SpeedTest, TheCpuBackendIsManyTimesAsFastAsLemon) {
   if (!kOptimisedBuild) GTEST_SKIP() << "times mean nothing in this build; run the release preset";
-  const auto [pattern, kind] = GetParam();
+  const auto [pattern, kind, least_ratio] = GetParam();
   const int m = pattern.m;
   constexpr int kRepeats = 5;
   const int blocks = (1 << 17) / (m * m);
@@ -64,8 +66,9 @@ TEST_P(SpeedTest, TheCpuBackendIsAtLeastAsFastAsLemon) {
 
   int64_t proven = 0;
   const double ours = FastestSeconds(kRepeats, [&] {
-    proven =
-        SolveWholeMatrix(*solver, problem, weights.data(), m, blocks * m).Total().blocks_proven;
+    const auto result = SolveMatrix(*solver, problem, weights.data(), m, blocks * m);
+    ASSERT_TRUE(result.ok()) << result.status();
+    proven = result->stats.blocks_proven;
   });
   int64_t sum = 0;
   const double lemons = FastestSeconds(kRepeats, [&] {
@@ -77,20 +80,32 @@ TEST_P(SpeedTest, TheCpuBackendIsAtLeastAsFastAsLemon) {
   std::printf("%d:%d %s, one thread: cpu %.1f Mweights/s, LEMON %.1f Mweights/s, ratio %.1f\n",
               pattern.n, m, Name(kind).c_str(), megaweights / ours, megaweights / lemons,
               lemons / ours);
-  EXPECT_LE(ours, lemons);
+  EXPECT_GE(lemons, least_ratio * ours);
 }
 
 std::vector<SpeedCase> SpeedCases() {
-  std::vector<SpeedCase> cases;
-  for (const Pattern pattern : {Pattern{4, 8}, Pattern{8, 16}, Pattern{16, 32}, Pattern{32, 64}}) {
-    for (const WeightKind kind :
-         {WeightKind::kGaussian, WeightKind::kColumnScaled, WeightKind::kStudentT,
-          WeightKind::kInt2, WeightKind::kSparse, WeightKind::kConstant, WeightKind::kOutlier}) {
-      cases.push_back({pattern, kind});
+  using enum WeightKind;
+  std::vector<SpeedCase> cases = {{{2, 4}, kGaussian, 30},   {{4, 8}, kGaussian, 10},
+                                  {{8, 16}, kGaussian, 14},  {{16, 32}, kGaussian, 20},
+                                  {{32, 64}, kGaussian, 25}, {{64, 128}, kGaussian, 25},
+                                  {{8, 32}, kGaussian, 15}};
+  for (const WeightKind kind : {kColumnScaled, kRowColumnScaled, kStudentT, kOutlier}) {
+    cases.push_back({{4, 8}, kind, 10});
+    cases.push_back({{8, 16}, kind, 12});
+    cases.push_back({{16, 32}, kind, 20});
+    cases.push_back({{32, 64}, kind, 20});
+  }
+  // LEMON is fast where many scores tie.
+  for (const WeightKind kind : {kInt2, kSparse, kConstant}) {
+    for (const Pattern pattern : {Pattern{4, 8}, Pattern{8, 16}}) {
+      cases.push_back({pattern, kind, 1.5});
+    }
+    for (const Pattern pattern : {Pattern{16, 32}, Pattern{32, 64}}) {
+      cases.push_back({pattern, kind, 4});
     }
   }
-  cases.push_back({{2, 4}, WeightKind::kGaussian});
-  cases.push_back({{64, 128}, WeightKind::kGaussian});
+  // The worst scores known: 2^-(i + j).
+  for (const int n : {1, 8, 16, 24, 27, 28, 31}) cases.push_back({{n, 32}, kGeometric, 1});
   return cases;
 }
 
