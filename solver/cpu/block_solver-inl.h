@@ -311,7 +311,7 @@ int BlockSolver<kWidth>::Quantise(const SweepResult& sweeps) {
 
 template <int kWidth>
 bool BlockSolver<kWidth>::IsTied(const SweepResult& sweeps) const {
-  return sweeps.within > kTieEntries + static_cast<float>(m_) / 64;
+  return sweeps.within > kTieEntries + static_cast<float>(m_) / 64 && ManyScoresTie(block_);
 }
 
 template <int kWidth>

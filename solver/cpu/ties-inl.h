@@ -21,6 +21,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
+// Whether at least a 32nd of the entries equals the one below.
+template <int kWidth>
+bool ManyScoresTie(const Block<kWidth>& block) {
+  const Lanes<float, kWidth> d;
+  const auto existing = LineSet<kWidth>::First(block.m);
+  int equal = 0;
+  for (int i = 0; i + 1 < block.m; ++i) {
+    LineSet<kWidth> columns;
+    for (int v = 0; v < kWidth; v += hn::MaxLanes(d)) {
+      const float* at = block.scores + i * kWidth + v;
+      columns.InsertLanes(d, hn::Eq(hn::Load(d, at), hn::Load(d, at + kWidth)), v);
+    }
+    equal += (columns & existing).count();
+  }
+  return 32 * equal >= block.m * block.m;
+}
+
 // Moves the potentials of those of the lines `open` that have an entry in the line `scores` (of
 // potential `potential`) within `reach` of tight, so that it is tight exactly; returns them.
 template <int kWidth>
