@@ -330,6 +330,8 @@ bool BlockSolver<kWidth>::Refine(bool solved, double quanta, SolveStats& stats) 
   for (int round = 0; round < kMaxRefinements; ++round) {
     if (!in_range) quanta = CoarseQuanta();
     QuantiseResidualsWidely(block_, row_potential_, column_potential_, quanta, finish_);
+    SearchLines(finish_);
+    TightFill(finish_).Run();
     in_range = RunFinish(1.0 / quanta, stats);
     if (!in_range) continue;
     solved = true;
