@@ -38,7 +38,7 @@ namespace tsenor::cpu::HWY_NAMESPACE {
 // Quanta of the first finish, per mean score (its power of two): on blocks without outliers they
 // prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
 constexpr int kResidualBits = 28;
-// Potentials that move further may give weight to entries that were clamped to kFinishRange.
+// Of two potentials that move this far, entries that were clamped to kFinishRange may feel it.
 constexpr int32_t kGreatestMove = kFinishRange / 2;
 constexpr int kRefinementBits = 12;  // more bits per refinement
 // Scores tie if more entries than this, plus one for every 64 of a line, are within reach.
@@ -362,7 +362,7 @@ template <int kWidth>
 bool BlockSolver<kWidth>::RunFinish(double unit, SolveStats& stats) {
   const FinishResult result = Finish(finish_);
   stats.augmentations += result.augmentations;
-  if (!result.optimal || result.greatest_move > kGreatestMove) return false;
+  if (!result.optimal || result.greatest_potential >= kGreatestMove) return false;
   for (int k = 0; k < m_; ++k) {
     kept_[k] = finish_.kept_in_row[k];
     row_potential_[k] += finish_.row_potential[k] * unit;

@@ -42,9 +42,9 @@ struct FinishProblem {
 inline constexpr int32_t kFinishRange = 1 << 28;
 
 struct FinishResult {
-  bool optimal = false;       // false: a potential left kFinishRange; nothing else is meant then
-  int augmentations = 0;      // paths
-  int32_t greatest_move = 0;  // greatest magnitude of a potential
+  bool optimal = false;   // false: a potential left kFinishRange; nothing else is meant then
+  int augmentations = 0;  // paths
+  int32_t greatest_potential = 0;  // in magnitude
 };
 
 // How many entries each line misses or has too much.
@@ -94,7 +94,7 @@ class Finisher {
       missing -= paths;
     }
     result.optimal = true;
-    result.greatest_move = greatest_move_;
+    result.greatest_potential = GreatestPotential();
     return result;
   }
 
@@ -214,7 +214,6 @@ class Finisher {
   bool MovePotentials() {
     const D d;
     const V reach = hn::Set(d, reach_);
-    V greatest = hn::Zero(d);
     for (int v = 0; v < kWidth; v += kLanes) {
       const auto existing = LineSet<kWidth>::First(m_).LanesFrom(d, v);
       const V row_move = hn::Sub(hn::Min(hn::Load(d, rows_.distance + v), reach), reach);
@@ -225,11 +224,18 @@ class Finisher {
           hn::Add(hn::Load(d, p_.column_potential + v), hn::IfThenElseZero(existing, column_move));
       hn::Store(row, d, p_.row_potential + v);
       hn::Store(column, d, p_.column_potential + v);
-      greatest =
-          hn::Max(greatest, hn::Max(hn::Max(row, hn::Neg(row)), hn::Max(column, hn::Neg(column))));
     }
-    greatest_move_ = hn::GetLane(hn::MaxOfLanes(d, greatest));
-    return greatest_move_ <= kFinishRange;
+    return GreatestPotential() <= kFinishRange;
+  }
+
+  int32_t GreatestPotential() const {
+    const D d;
+    V greatest = hn::Zero(d);
+    for (int v = 0; v < kWidth; v += kLanes) {
+      greatest = hn::Max(greatest, hn::Abs(hn::Load(d, p_.row_potential + v)));
+      greatest = hn::Max(greatest, hn::Abs(hn::Load(d, p_.column_potential + v)));
+    }
+    return hn::GetLane(hn::MaxOfLanes(d, greatest));
   }
 
   // Augments disjoint tight paths to every sink within reach; returns their number.
@@ -354,7 +360,6 @@ class Finisher {
   Supplies<kWidth> supply_;
   int32_t reach_ = 0;  // distance of the farthest sink
   int32_t level_ = 0;  // relaxations so far in this phase
-  int32_t greatest_move_ = 0;
   Side rows_, columns_;
   Step path_[2 * kWidth];
 };

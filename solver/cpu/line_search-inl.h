@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <numeric>
 
 #include "solver/cpu/exact_finish-inl.h"
 #include "solver/cpu/lanes-inl.h"
@@ -23,11 +22,10 @@ HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
 // Moves the potential of every line that keeps at least two entries too few or too many, whatever
-// is done with its tight entries, to the middle between its n-th and its next residual. Returns
-// whether there was one.
+// is done with its tight entries, as little as makes it n: to its n-th residual or the next one.
+// Returns whether there was one.
 template <int kWidth>
 bool SearchLines(const int32_t* weight, const int32_t* other, int m, int n, int32_t* potential) {
-  constexpr int32_t kGreatestPotential = kFinishRange / 2;
   bool moved = false;
   for (int k = 0; k < m; ++k) {
     const int32_t* line = weight + k * kWidth;
@@ -37,8 +35,8 @@ bool SearchLines(const int32_t* weight, const int32_t* other, int m, int n, int3
     int32_t rest[kWidth];  // residuals without the line's own potential
     for (int j = 0; j < m; ++j) rest[j] = line[j] - other[j];
     std::nth_element(rest, rest + n, rest + m, std::greater<>());
-    const int32_t middle = std::midpoint(rest[n], *std::min_element(rest, rest + n));
-    potential[k] = std::clamp(middle, -kGreatestPotential, kGreatestPotential);
+    const int32_t next = rest[n], nth = *std::min_element(rest, rest + n);
+    potential[k] = std::clamp(potential[k], next, nth);
     moved = true;
   }
   return moved;
