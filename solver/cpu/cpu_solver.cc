@@ -41,7 +41,9 @@ class CpuSolver final : public Solver {
       : info_{.name = "cpu",
               .device = ProcessorName(),
               .threads = threads,
-              .batches_in_flight = 1,
+              // The second one begins when the first one's last block rows leave threads without
+              // work, and runs while its caller deals with the answer.
+              .batches_in_flight = 2,
               // Some milliseconds of work for each thread: more would only wait longer.
               .efficient_batch_elements = int64_t{threads} << 18},
         pool_(threads - 1) {}

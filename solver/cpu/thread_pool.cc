@@ -19,6 +19,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::Run(int helpers, const std::function<void()>& body) {
+  std::unique_lock turn(turn_);
   Job job{.body = body, .wanted = std::min(helpers, static_cast<int>(threads_.size()))};
   if (job.wanted == 0) {
     body();
@@ -30,6 +31,7 @@ void ThreadPool::Run(int helpers, const std::function<void()>& body) {
   }
   work_.notify_all();
   body();
+  turn.unlock();
   std::unique_lock lock(mutex_);
   std::erase(jobs_, &job);  // the work is done: nobody else need come
   job.idle.wait(lock, [&job] { return job.running == 0; });

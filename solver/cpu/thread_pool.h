@@ -12,7 +12,8 @@ namespace tsenor::cpu {
 
 // A fixed set of helper threads, asleep between calls of Run(). Joins them when destroyed.
 //
-// Thread-safe: concurrent calls of Run() share the helpers.
+// Thread-safe: concurrent calls of Run() take turns, so that no more threads than the helpers and
+// one are at work; the next call begins as soon as helpers alone are left in the one before.
 class ThreadPool {
  public:
   // REQUIRES: helpers >= 0.
@@ -37,6 +38,7 @@ class ThreadPool {
 
   void Help();
 
+  std::mutex turn_;  // held by the caller that is inside its body
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<Job*> jobs_;  // those that still want helpers
