@@ -44,7 +44,8 @@ struct MaskRows {
 // the solve, which then returns that error.
 using MaskSink = std::function<absl::Status(const MaskRows&)>;
 
-// One tensor's bytes: header.shape[0] * header.shape[1] elements.
+// One tensor's bytes: header.shape[0] * header.shape[1] elements; none if header.file says where
+// the server finds them.
 struct TensorSource {
   std::span<const std::byte> bytes;
   // Called after each message with the number of bytes, from the first, that were handed to the

@@ -29,15 +29,20 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // When the file was last modified, as of Open(), in nanoseconds since 1970.
+  int64_t mtime_ns() const { return mtime_ns_; }
+
   // Takes the whole pages of a part of bytes() out of this process's resident memory. They stay
   // readable: the next access fetches them again.
   void Release(std::span<const std::byte> part) const;
 
  private:
-  MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
+  MappedFile(const std::byte* data, size_t size, int64_t mtime_ns)
+      : data_(data), size_(size), mtime_ns_(mtime_ns) {}
 
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int64_t mtime_ns_ = 0;
 };
 
 // A safetensors file whose header has been checked (ParseSafetensorsHeader()). Owns its mapping.
@@ -58,6 +63,13 @@ class SafetensorsFile {
   std::span<const std::byte> Data(const TensorInfo& tensor) const {
     return file_.bytes().subspan(data_begin_ + tensor.begin, tensor.size_bytes());
   }
+
+  // Position of a tensor's first byte within the file. REQUIRES: as of Data().
+  uint64_t Position(const TensorInfo& tensor) const { return data_begin_ + tensor.begin; }
+
+  // The file's state when it was opened: size in bytes, and as MappedFile::mtime_ns().
+  uint64_t file_bytes() const { return file_.bytes().size(); }
+  int64_t mtime_ns() const { return file_.mtime_ns(); }
 
   // As MappedFile::Release().
   void Release(std::span<const std::byte> part) const { file_.Release(part); }

@@ -200,6 +200,14 @@ absl::StatusOr<TensorSpec> FromProto(const v1::TensorHeader& header) {
   if (absl::Status status = ConvertOptions(header, spec.problem.options); !status.ok()) {
     return status;
   }
+  if (header.has_file()) {
+    const v1::FileRange& file = header.file();
+    spec.file = {.path = file.path(),
+                 .offset = file.offset(),
+                 .size = file.size(),
+                 .file_bytes = file.file_bytes(),
+                 .mtime_ns = file.mtime_ns()};
+  }
   const auto& norms = header.scores().column_norms();
   spec.column_norms.assign(norms.begin(), norms.end());
   return spec;

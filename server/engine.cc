@@ -23,15 +23,21 @@ absl::Status DrainingError() {
 }  // namespace
 
 Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solver*> solvers,
-               const Clock& clock, Observer& observer)
+               const Clock& clock, Observer& observer, const WeightsDirectory* weights_directory)
     : limits_(limits),
       solvers_(std::move(solvers)),
       clock_(clock),
       observer_(observer),
+      weights_directory_(weights_directory),
       budget_(limits.memory_budget_bytes, observer),
       norms_budget_(limits.norms_budget_bytes(), unobserved_),
+      reading_budget_(limits.reading_budget_bytes(), unobserved_),
       dispatcher_(solvers_, batch, clock, observer),
-      watch_([this] { Watch(); }) {}
+      watch_([this] { Watch(); }) {
+  if (weights_directory_ == nullptr) return;
+  reader_.emplace(observer_);
+  files_.emplace(FileServices{*weights_directory_, reading_budget_, *reader_});
+}
 
 Engine::~Engine() {
   {
@@ -40,6 +46,11 @@ Engine::~Engine() {
   }
   ending_changed_.notify_all();
   watch_.join();
+}
+
+void Engine::Stop() {
+  if (reader_.has_value()) reader_->Stop();
+  dispatcher_.Stop();
 }
 
 absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time deadline) {
@@ -57,8 +68,9 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time d
     place = sessions_.emplace(sessions_.end());
   }
   auto session = std::make_shared<Session>(
-      SessionServices{limits_, clock_, budget_, norms_budget_, dispatcher_, observer_}, peer,
-      deadline);
+      SessionServices{limits_, clock_, budget_, norms_budget_, dispatcher_, observer_,
+                      files_.has_value() ? &*files_ : nullptr},
+      peer, deadline);
   std::lock_guard lock(mutex_);
   *place = session;
   // The peer's pointer keeps the session and its place; pieces keep the session alone.

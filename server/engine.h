@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -13,23 +14,27 @@
 #include "server/batch_policy.h"
 #include "server/clock.h"
 #include "server/dispatcher.h"
+#include "server/file_reader.h"
 #include "server/limits.h"
 #include "server/memory_budget.h"
 #include "server/observer.h"
 #include "server/session.h"
+#include "server/weights_directory.h"
 #include "solver/solver.h"
 
 namespace tsenor::server {
 
 // Admits sessions and gives them what they share: memory budget, dispatcher, limits.
 //
-// Owns all of that but solvers, clock and observer, which outlive it. Destroy it when no session
-// has a peer any more. Thread-safe.
+// Owns all of that but solvers, clock, observer and weights directory, which outlive it. Destroy it
+// when no session has a peer any more. Thread-safe.
 class Engine {
  public:
-  // Starts the workers. REQUIRES: ValidateLimits(limits) is OK; at least one solver.
+  // Starts the workers, and readers of files if there is a directory for them.
+  // REQUIRES: ValidateLimits(limits) is OK; at least one solver.
   Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solver*> solvers,
-         const Clock& clock, Observer& observer);
+         const Clock& clock, Observer& observer,
+         const WeightsDirectory* weights_directory = nullptr);
   ~Engine();
 
   // A session for `peer`; it counts against Limits::max_streams for as long as the pointer is held.
@@ -47,13 +52,15 @@ class Engine {
   // ends within 1.25 idle timeouts.
   void CheckIdle();
 
-  // Dispatcher::Stop().
-  void Stop() { dispatcher_.Stop(); }
+  // Ends what is queued as Unavailable, and waits for reads and batches that have begun.
+  void Stop();
 
   const Limits& limits() const { return limits_; }
   const Clock& clock() const { return clock_; }
   Observer& observer() const { return observer_; }
   const MemoryBudget& budget() const { return budget_; }
+  // Null: no files are read.
+  const WeightsDirectory* weights_directory() const { return weights_directory_; }
   std::span<Solver* const> solvers() const { return solvers_; }
 
  private:
@@ -67,10 +74,14 @@ class Engine {
   const std::vector<Solver*> solvers_;
   const Clock& clock_;
   Observer& observer_;
+  const WeightsDirectory* const weights_directory_;
   MemoryBudget budget_;
   Observer unobserved_;
   MemoryBudget norms_budget_;
+  MemoryBudget reading_budget_;
   Dispatcher dispatcher_;
+  std::optional<FileReader> reader_;  // these two only if there is a directory
+  std::optional<FileServices> files_;
 
   mutable std::mutex mutex_;
   std::condition_variable ending_changed_;

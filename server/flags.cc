@@ -54,6 +54,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "listen", flags.listen, "host:port (port 0: any) or unix:PATH; may be repeated")
       ->delimiter(',');
   Add(app, "metrics-listen", flags.metrics_listen, "host:port of /metrics; unset: none");
+  Add(app, "weights-directory", flags.weights_directory,
+      "Directory whose files every client may name instead of sending weights; unset: none");
   Add(app, "backend", flags.backend, "Solver: cpu, or reference (slow, plain loops)")
       ->check(CLI::IsMember({"cpu", "reference"}));
   Add(app, "threads", flags.threads, "Threads that solve (cpu); 0: one per core")

@@ -15,7 +15,8 @@ namespace tsenor::server {
 // Everything that can be set from outside. Thread-compatible.
 struct Flags {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
-  std::string metrics_listen;  // "": no metrics endpoint
+  std::string metrics_listen;     // "": no metrics endpoint
+  std::string weights_directory;  // "": no files are read
   std::string backend = "cpu";
   int threads = 0;  // of the CPU backend; 0: one per core
   std::string log_level = "info";

@@ -35,6 +35,11 @@ struct Limits {
   // bytes a column, of which there are at most max_block_row_bytes() / 2.
   int64_t norms_budget_bytes() const { return memory_budget_bytes / 2; }
 
+  // Memory for pieces whose bytes are being read from files, as part of the budget: storage that
+  // hangs must leave the tensors that are sent something. Half of it, in which any piece fits: one
+  // block row is a quarter at most, and its mask and statistics take less than it does.
+  int64_t reading_budget_bytes() const { return memory_budget_bytes / 2; }
+
   // Greatest size of the first m rows of a tensor, in bytes: a block row must be solved as one. A
   // quarter of the budget, because its mask and statistics come on top and several streams should
   // fit; and its mask (at most a sixteenth, one bit for two bytes) must fit into half a message.

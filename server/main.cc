@@ -12,6 +12,7 @@
 #include <csignal>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "server/clock.h"
@@ -19,6 +20,7 @@
 #include "server/flags.h"
 #include "server/metrics.h"
 #include "server/server.h"
+#include "server/weights_directory.h"
 #include "solver/cpu/cpu_solver.h"
 #include "solver/reference/reference_solver.h"
 
@@ -67,7 +69,15 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   const SolverInfo& info = (*solver)->info();
   const SteadyClock clock;
   Metrics metrics({info.name}, flags.limits.memory_budget_bytes);
-  Engine engine(flags.limits, ChooseBatch(flags.batch, info), {solver->get()}, clock, metrics);
+  std::optional<WeightsDirectory> weights;
+  if (!flags.weights_directory.empty()) {
+    auto opened = WeightsDirectory::Open(flags.weights_directory);
+    if (!opened.ok()) return opened.status();
+    weights.emplace(*std::move(opened));
+    spdlog::info("every client may have files below {} read", flags.weights_directory);
+  }
+  Engine engine(flags.limits, ChooseBatch(flags.batch, info), {solver->get()}, clock, metrics,
+                weights.has_value() ? &*weights : nullptr);
 
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags.metrics_listen.empty()) {

@@ -185,6 +185,10 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
       return session_->OnInvalidMessage(
           absl::InvalidArgumentError("header is not set; it must be"));
     }
+    if (request_.header().has_file()) {
+      return session_->OnInvalidMessage(absl::InvalidArgumentError(
+          "header.file is set; it must not be: SolveStream alone reads files"));
+    }
     auto spec = FromProto(request_.header());
     if (!spec.ok()) return session_->OnInvalidMessage(spec.status());
     session_->OnHeader(*std::move(spec));
@@ -255,6 +259,9 @@ grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext
   ToProto(engine_.limits(), response->mutable_limits());
   response->set_memory_budget_bytes(static_cast<uint64_t>(engine_.limits().memory_budget_bytes));
   response->set_uptime_seconds(Seconds(engine_.clock().Now() - started_));
+  if (const WeightsDirectory* directory = engine_.weights_directory()) {
+    response->set_weights_directory_id(directory->id());
+  }
   record.Sent(*response);
   reactor->Finish(grpc::Status::OK);
   return reactor;

@@ -17,7 +17,7 @@ using Boundaries = prometheus::Histogram::BucketBoundaries;
 constexpr const char* kMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
 constexpr const char* kStages[] = {"receive", "queue", "solve", "send"};
 constexpr const char* kDropReasons[] = {"cancelled", "deadline", "shutdown"};
-constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle"};
+constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle", "file"};
 constexpr const char* kSolveMethods[] = {"optimal",    "tsenor", "two_approx", "bi_nm",
                                          "max_random", "row_nm", "column_nm"};  // as kAllMethods
 static_assert(std::size(kSolveMethods) == std::size(kAllMethods));
@@ -46,6 +46,8 @@ Metrics::Metrics(const std::vector<std::string>& backends, int64_t memory_budget
   NewGauge("tsenor_memory_budget_bytes", "Host memory that tensors in flight may take.")
       .Set(static_cast<double>(memory_budget_bytes));
   memory_used_ = &NewGauge("tsenor_memory_used_bytes", "Host memory that tensors in flight take.");
+  file_bytes_ = &NewCounter("tsenor_file_read_bytes_total",
+                            "Bytes of tensors read from files of the weights directory.");
   CreateRpcMetrics();
   CreateWorkMetrics(backends);
   CreateErrorMetrics();
@@ -129,6 +131,8 @@ void Metrics::OnQueueChange(int64_t elements, int64_t bytes) {
   queue_elements_->Increment(static_cast<double>(elements));
   queue_bytes_->Increment(static_cast<double>(bytes));
 }
+
+void Metrics::OnFileRead(int64_t bytes) { file_bytes_->Increment(static_cast<double>(bytes)); }
 
 void Metrics::OnStage(Stage stage, double seconds) {
   stages_[static_cast<size_t>(stage)]->Observe(seconds);

@@ -37,6 +37,7 @@ class Metrics final : public Observer {
   // Observer.
   void OnMemoryChange(int64_t bytes) override;
   void OnQueueChange(int64_t elements, int64_t bytes) override;
+  void OnFileRead(int64_t bytes) override;
   void OnStage(Stage stage, double seconds) override;
   void OnBatch(const BatchReport& report) override;
   void OnTensorDone(const Problem& problem, const SolveStats& stats) override;
@@ -81,8 +82,9 @@ class Metrics final : public Observer {
   std::map<std::string, WorkMetrics> work_;  // by backend, method and data type
   std::array<prometheus::Histogram*, 4> stages_;
   std::array<prometheus::Counter*, 3> dropped_;
-  std::array<prometheus::Counter*, 3> rejected_;
+  std::array<prometheus::Counter*, 4> rejected_;
   prometheus::Gauge* memory_used_;
+  prometheus::Counter* file_bytes_;
   prometheus::Gauge* queue_elements_;
   prometheus::Gauge* queue_bytes_;
   prometheus::Histogram* batch_elements_;

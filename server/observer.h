@@ -22,7 +22,7 @@ enum class Stage {
 enum class DropReason { kCancelled, kDeadline, kShutdown };
 
 // Why a tensor was refused.
-enum class RejectReason { kInvalid, kStreams, kIdle };
+enum class RejectReason { kInvalid, kStreams, kIdle, kFile };
 
 // One call of Solver::Solve().
 struct BatchReport {
@@ -46,6 +46,9 @@ class Observer {
   // Memory charged to the budget, queued work: differences, in bytes and elements.
   virtual void OnMemoryChange(int64_t /*bytes*/) {}
   virtual void OnQueueChange(int64_t /*elements*/, int64_t /*bytes*/) {}
+
+  // Bytes of a tensor that were read from a file.
+  virtual void OnFileRead(int64_t /*bytes*/) {}
 
   virtual void OnStage(Stage /*stage*/, double /*seconds*/) {}
   virtual void OnBatch(const BatchReport& /*report*/) {}

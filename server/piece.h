@@ -10,6 +10,7 @@
 #include "server/buffer.h"
 #include "server/clock.h"
 #include "server/memory_budget.h"
+#include "server/weights_directory.h"
 #include "solver/problem.h"
 #include "solver/result.h"
 
@@ -24,14 +25,17 @@ class PieceOwner {
 
   // Whether nobody wants the answer any more; once true, true for ever.
   virtual bool dead() const = 0;
+  // `piece`'s weights were read from its file, or (with an error) were not. Called as
+  // OnPieceDone().
+  virtual void OnPieceRead(std::unique_ptr<Piece> piece, absl::Status status) = 0;
   // `piece` was solved, or (with an error) was dropped or its batch failed. Called from any thread,
   // without locks held.
   virtual void OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) = 0;
 };
 
 // Consecutive whole block rows of one tensor (the tensor's last ones may be incomplete), their
-// answer, and the memory of both. Owned by one part of the server at a time: session, queue,
-// worker, session.
+// answer, and the memory of both. Owned by one part of the server at a time: session (reader,
+// session), queue, worker, session.
 //
 // Thread-compatible.
 struct Piece {
@@ -44,10 +48,13 @@ struct Piece {
   Buffer mask;                    // rows * MaskRowBytes(columns) bytes
   std::vector<SolveStats> stats;  // one per block row
   std::shared_ptr<const std::vector<float>>
-      column_norms;           // of the whole tensor; null unless needed
-  MemoryBudget::Grant grant;  // for all of the above, norms apart
+      column_norms;                   // of the whole tensor; null unless needed
+  MemoryBudget::Grant grant;          // for all of the above, norms apart
+  MemoryBudget::Grant reading_grant;  // of FileServices::budget, until the weights are read
 
-  std::shared_ptr<PieceOwner> owner;  // set while the piece is with the scheduler
+  std::shared_ptr<WeightsFile> file;  // where the weights lie; null: the client sends them
+
+  std::shared_ptr<PieceOwner> owner;  // set while the piece is with the scheduler or the reader
   Time deadline = Time::max();        // after it, the piece is dropped
 
   // Filled in on the way.
@@ -59,6 +66,10 @@ struct Piece {
 
   int64_t elements() const { return rows * columns; }
   int64_t weight_bytes() const { return elements() * static_cast<int64_t>(SizeOf(problem.dtype)); }
+  // Position of the first weight within the tensor, in bytes.
+  int64_t weight_offset() const {
+    return first_row * columns * static_cast<int64_t>(SizeOf(problem.dtype));
+  }
   int64_t mask_bytes() const { return rows * MaskRowBytes(columns); }
 
   // The piece as the solver sees it.
@@ -80,6 +91,18 @@ struct Piece {
     weights = Buffer();
     grant.Shrink(grant.bytes() - weight_bytes());
   }
+};
+
+// Fills pieces from their files and hands each back to its owner, exactly once. Thread-safe.
+class PieceReader {
+ public:
+  virtual ~PieceReader() = default;
+
+  // REQUIRES: piece->owner and piece->file are set, and no other piece of this file is with the
+  // reader.
+  virtual void Submit(std::unique_ptr<Piece> piece) = 0;
+  // As PieceScheduler::DropDead().
+  virtual void DropDead() = 0;
 };
 
 // Takes complete pieces and hands each back to its owner, exactly once. Thread-safe.

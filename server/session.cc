@@ -27,6 +27,11 @@ absl::Status DescribeWeight(const InvalidWeight& weight, const Piece& piece, Sco
       "); every element must be finite", kind == ScoreKind::kGiven ? " and >= 0" : ""));
 }
 
+absl::Status NoFiles() {
+  return absl::FailedPreconditionError(
+      "file is set, and this server reads no files: it was started without --weights-directory");
+}
+
 }  // namespace
 
 Session::Session(const SessionServices& services, SessionPeer& peer, Time deadline)
@@ -44,9 +49,13 @@ void Session::Post(Event event) {
 void Session::Start() {
   Post([this] {
     progress_time_ = services_.clock.Now();
-    reading_ = true;
-    peer_.Read();
+    ReadMessage();
   });
+}
+
+void Session::ReadMessage() {
+  reading_ = true;
+  peer_.Read();
 }
 
 void Session::OnHeader(TensorSpec spec) {
@@ -63,6 +72,11 @@ void Session::OnHeader(TensorSpec spec) {
     spec_ = std::move(spec);
     layout_.emplace(*spec_, services_.limits);
     if (absl::Status status = KeepNorms(); !status.ok()) return Fail(status);
+    if (spec_->file.has_value()) {
+      if (services_.files == nullptr) return RejectFile(NoFiles());
+      file_ = std::make_shared<WeightsFile>(services_.files->directory, *std::move(spec_->file));
+      ReadMessage();  // the half-close
+    }
     RequestPiece();
   });
 }
@@ -98,6 +112,10 @@ absl::Status Session::CheckChunk(const Chunk& chunk) const {
     return absl::InvalidArgumentError(
         "message: a chunk before the header; the header must be the first message");
   }
+  if (file_ != nullptr) {
+    return absl::InvalidArgumentError(
+        "message: a chunk after a header that names a file; there must be none");
+  }
   if (chunk.bytes.empty()) {
     return absl::InvalidArgumentError("data has 0 bytes; it must have at least 1");
   }
@@ -132,7 +150,7 @@ void Session::OnHalfClose() {
       return Reject(absl::InvalidArgumentError(
           "message: the stream ended without a header; the header must be the first message"));
     }
-    if (received_ < layout_->total_bytes) {
+    if (file_ == nullptr && received_ < layout_->total_bytes) {
       return Reject(absl::InvalidArgumentError(absl::StrCat(
           "data ended after ", received_, " bytes; ", DescribeBytes(*spec_, *layout_))));
     }
@@ -164,7 +182,8 @@ void Session::OnCancel(absl::Status why) {
 void Session::CheckIdle() {
   Post([this] {
     const Duration limit = services_.limits.idle_timeout;
-    const bool client_is_due = (reading_ || writing_ != nullptr) && scheduled_pieces_ == 0;
+    const bool client_is_due =
+        (reading_ || writing_ != nullptr) && scheduled_pieces_ == 0 && !with_reader_;
     if (limit == Duration::zero() || !client_is_due) return;
     if (services_.clock.Now() - progress_time_ < limit) return;
     services_.observer.OnRejected(RejectReason::kIdle);
@@ -175,7 +194,7 @@ void Session::CheckIdle() {
 }
 
 void Session::RequestPiece() {
-  if (acquiring_ || filling_ != nullptr || requested_rows_ == spec_->rows ||
+  if (acquiring_ || with_reader_ || filling_ != nullptr || requested_rows_ == spec_->rows ||
       live_pieces_ == services_.limits.stream_pieces) {
     return;
   }
@@ -183,20 +202,41 @@ void Session::RequestPiece() {
   ++live_pieces_;
   const int64_t rows = RowsInPiece(requested_rows_);
   requested_rows_ += rows;
+  const int64_t bytes = PieceCost(rows);
+  if (file_ == nullptr) return AcquirePiece(bytes);
+  Acquire(services_.files->budget, bytes, [this, bytes](MemoryBudget::Grant grant) {
+    reading_grant_ = std::move(grant);
+    AcquirePiece(bytes);
+  });
+}
+
+void Session::AcquirePiece(int64_t bytes) {
+  Acquire(services_.budget, bytes,
+          [this](MemoryBudget::Grant grant) { StartPiece(std::move(grant)); });
+}
+
+template <typename Use>
+void Session::Acquire(MemoryBudget& budget, int64_t bytes, Use use) {
   // Not owned by its wait: a session that has ended holds memory until it is gone, and must not
   // hold it until others make room for a piece that nobody wants.
-  services_.budget.Acquire(PieceCost(rows), [weak = weak_from_this()](MemoryBudget::Grant grant) {
+  budget.Acquire(bytes, [weak = weak_from_this(), use](MemoryBudget::Grant grant) {
     const std::shared_ptr<Session> self = weak.lock();
     if (self == nullptr) return;
-    self->Post([session = self.get(), grant = std::move(grant)]() mutable {
-      session->StartPiece(std::move(grant));
-    });
+    self->Post([use, grant = std::move(grant)]() mutable { use(std::move(grant)); });
   });
 }
 
 void Session::StartPiece(MemoryBudget::Grant grant) {
   acquiring_ = false;
   progress_time_ = services_.clock.Now();
+  std::unique_ptr<Piece> piece = MakePiece(std::move(grant));
+  if (file_ != nullptr) return SubmitToReader(std::move(piece));
+  filling_ = std::move(piece);
+  filled_ = 0;
+  Consume();
+}
+
+std::unique_ptr<Piece> Session::MakePiece(MemoryBudget::Grant grant) const {
   auto piece = std::make_unique<Piece>();
   piece->problem = spec_->problem;
   piece->first_row = received_ / layout_->row_bytes;
@@ -208,9 +248,29 @@ void Session::StartPiece(MemoryBudget::Grant grant) {
   piece->column_norms = column_norms_;
   piece->grant = std::move(grant);
   piece->deadline = deadline_;
-  filling_ = std::move(piece);
-  filled_ = 0;
-  Consume();
+  return piece;
+}
+
+void Session::SubmitToReader(std::unique_ptr<Piece> piece) {
+  piece->file = file_;
+  piece->reading_grant = std::move(reading_grant_);
+  piece->owner = shared_from_this();
+  with_reader_ = true;
+  services_.files->reader.Submit(std::move(piece));
+}
+
+void Session::OnPieceRead(std::unique_ptr<Piece> piece, absl::Status status) {
+  Post([this, piece = std::move(piece), status = std::move(status)]() mutable {
+    with_reader_ = false;
+    piece->reading_grant = {};
+    progress_time_ = services_.clock.Now();
+    if (absl::IsUnavailable(status)) return Fail(status);
+    if (!status.ok()) return RejectFile(status);
+    received_ += piece->weight_bytes();
+    filling_ = std::move(piece);
+    CompletePiece();
+    if (!finished_) RequestPiece();
+  });
 }
 
 void Session::Consume() {
@@ -227,10 +287,7 @@ void Session::Consume() {
     RequestPiece();
   }
   const bool has_room = filling_ != nullptr || received_ == layout_->total_bytes;
-  if (pending_.empty() && has_room && !reading_ && !half_closed_) {
-    reading_ = true;
-    peer_.Read();
-  }
+  if (pending_.empty() && has_room && !reading_ && !half_closed_) ReadMessage();
 }
 
 void Session::CompletePiece() {
@@ -292,13 +349,20 @@ void Session::Reject(const absl::Status& why) {
   Fail(why);
 }
 
+void Session::RejectFile(const absl::Status& why) {
+  services_.observer.OnRejected(RejectReason::kFile);
+  Fail(why);
+}
+
 void Session::Fail(const absl::Status& why) {
   finished_ = true;
   pending_ = {};
   filling_.reset();
+  reading_grant_ = {};
   solved_.clear();
   // The mask in flight stays: the transport may still be reading it.
   services_.scheduler.DropDead();
+  if (services_.files != nullptr) services_.files->reader.DropDead();
   peer_.Fail(why);
 }
 

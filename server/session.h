@@ -68,6 +68,13 @@ class SessionPeer {
   virtual void Fail(const absl::Status& status) = 0;
 };
 
+// What sessions need to read tensors from files.
+struct FileServices {
+  const WeightsDirectory& directory;
+  MemoryBudget& budget;  // for pieces that are being read: Limits::reading_budget_bytes()
+  PieceReader& reader;
+};
+
 // What all sessions share. Everything outlives the sessions.
 struct SessionServices {
   const Limits& limits;
@@ -76,16 +83,18 @@ struct SessionServices {
   MemoryBudget& norms_budget;  // for column norms: Limits::norms_budget_bytes()
   PieceScheduler& scheduler;
   Observer& observer;
+  const FileServices* files;  // null: the server reads no files
 };
 
 // The state machine of one tensor: checks the header, copies what arrives once, straight into the
 // staging memory of the current piece, hands complete pieces to the scheduler, and sends their
-// masks in ascending order of rows as they come back, while the upload still runs.
+// masks in ascending order of rows as they come back, while the upload still runs. Of a tensor that
+// lies in a file, the reader fills the pieces instead.
 //
-// It reads a message only when it has memory to put it, has at most Limits::stream_pieces pieces
-// alive and one write in flight: neither a fast sender nor a slow reader makes it grow. Because a
-// piece never needs a second one to be finished, sessions that wait for memory cannot lock each
-// other out.
+// It reads a message (or a file) only when it has memory to put it, has at most
+// Limits::stream_pieces pieces alive and one write in flight: neither a fast sender nor a slow
+// reader makes it grow. Because a piece never needs a second one to be finished, sessions that wait
+// for memory cannot lock each other out.
 //
 // Owned by shared_ptr: by its peer and by its queued pieces. Events run on a
 // Strand, one at a time, and members without a lock are touched by events alone. Thread-safe.
@@ -114,6 +123,7 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
 
   // PieceOwner.
   bool dead() const override { return finished_; }
+  void OnPieceRead(std::unique_ptr<Piece> piece, absl::Status status) override;
   void OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) override;
 
  private:
@@ -124,9 +134,17 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // Takes the norms out of the header. Errors: ResourceExhausted if there is no memory for them.
   absl::Status KeepNorms();
   absl::Status CheckChunk(const Chunk& chunk) const;
+  void ReadMessage();
   // Asks for the memory of the next piece, if there is one to come and room for it.
   void RequestPiece();
+  void AcquirePiece(int64_t bytes);
+  // Calls `use` on the strand with a grant of `bytes`, unless the session is gone by then.
+  template <typename Use>
+  void Acquire(MemoryBudget& budget, int64_t bytes, Use use);
   void StartPiece(MemoryBudget::Grant grant);
+  std::unique_ptr<Piece> MakePiece(MemoryBudget::Grant grant) const;
+  // Has the reader fill `piece`.
+  void SubmitToReader(std::unique_ptr<Piece> piece);
   // Moves pending_ into pieces for as long as there is memory, then reads on.
   void Consume();
   // The current piece is full: checks its weights and submits it.
@@ -136,7 +154,8 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // Sends the summary if all is received and sent.
   void FinishIfDone();
   void Fail(const absl::Status& why);
-  void Reject(const absl::Status& why);  // Fail() for the client's fault
+  void Reject(const absl::Status& why);      // Fail() for the client's fault
+  void RejectFile(const absl::Status& why);  // Fail() for a file that cannot be read
   int64_t RowsInPiece(int64_t first_row) const;
   int64_t PieceCost(int64_t rows) const;
 
@@ -153,8 +172,13 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   std::shared_ptr<const std::vector<float>> column_norms_;
   bool reading_ = false;                // a Read() is unanswered
   bool half_closed_ = false;            // the client has sent its last message
-  int64_t received_ = 0;                // bytes copied into pieces
+  int64_t received_ = 0;                // bytes copied, or read, into pieces
   std::span<const std::byte> pending_;  // the rest of the current chunk
+
+  // Instead of receiving: the bytes are read from here. Null: they are received.
+  std::shared_ptr<WeightsFile> file_;
+  MemoryBudget::Grant reading_grant_;  // for the next piece, while its memory is waited for
+  bool with_reader_ = false;           // the current piece is being read
 
   // Pieces, from first byte to mask sent.
   bool acquiring_ = false;          // memory for the next piece is asked for

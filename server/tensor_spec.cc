@@ -1,8 +1,10 @@
 #include "server/tensor_spec.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "solver/validate.h"
 
 namespace tsenor::server {
@@ -17,6 +19,41 @@ absl::Status ValidateNorms(const TensorSpec& spec) {
         wanted ? " (shape[1]) with this kind of scores" : " with this kind of scores"));
   }
   return ValidateColumnNorms(spec.column_norms.data(), count);
+}
+
+absl::Status ValidatePath(const std::string& path) {
+  if (path.empty() || path.size() > kMaxPathBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("file.path has ", path.size(), " bytes; it must have 1 to ", kMaxPathBytes));
+  }
+  if (path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError("file.path holds a byte 0; it must hold none");
+  }
+  const std::vector<std::string> names = absl::StrSplit(path, '/');
+  if (path.front() == '/' || std::find(names.begin(), names.end(), "..") != names.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "file.path is ", path, "; it must be relative to the server's directory, without \"..\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateFile(const FileRange& file, int64_t tensor_bytes) {
+  if (absl::Status status = ValidatePath(file.path); !status.ok()) return status;
+  if (file.size != static_cast<uint64_t>(tensor_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat("file.size is ", file.size, "; it must be ",
+                                                   tensor_bytes, ", the bytes of shape and dtype"));
+  }
+  constexpr uint64_t kGreatest = std::numeric_limits<int64_t>::max();  // of any file
+  if (file.file_bytes > kGreatest) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("file.file_bytes is ", file.file_bytes, "; it must be at most ", kGreatest));
+  }
+  if (file.size > file.file_bytes || file.offset > file.file_bytes - file.size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("file.offset is ", file.offset, " and file.size ", file.size,
+                     "; their sum must be at most file.file_bytes = ", file.file_bytes));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -45,6 +82,11 @@ absl::Status ValidateTensor(const TensorSpec& spec, const Limits& limits) {
         "shape[1] (columns) is ", spec.columns, ", so that pattern.m = ", pattern.m, " rows are ",
         bytes, " bytes; they must be at most limits.max_block_row_bytes = ",
         limits.max_block_row_bytes(), " bytes"));
+  }
+  if (spec.file.has_value()) {
+    if (absl::Status status = ValidateFile(*spec.file, spec.rows * row_bytes); !status.ok()) {
+      return status;
+    }
   }
   return ValidateNorms(spec);
 }

@@ -2,7 +2,9 @@
 // pieces.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,19 @@
 
 namespace tsenor::server {
 
+// A tensor's bytes in a file below the server's directory, and the state of that file as the client
+// saw it. As FileRange in the API. Thread-compatible.
+struct FileRange {
+  std::string path;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  uint64_t file_bytes = 0;
+  int64_t mtime_ns = 0;
+};
+
+// Longest path, in bytes: Linux takes no longer one.
+inline constexpr size_t kMaxPathBytes = 4095;
+
 // The header of a request. Thread-compatible.
 struct TensorSpec {
   std::string name;
@@ -21,6 +36,7 @@ struct TensorSpec {
   Problem problem;
   Edge edge = Edge::kRefuse;
   std::vector<float> column_norms;  // one per column with ScoreKind::kMagnitudeTimesColumnNorm
+  std::optional<FileRange> file;    // unset: the client sends the bytes
 };
 
 // Greatest length of a name, in bytes: it is echoed and logged.

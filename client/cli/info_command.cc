@@ -45,9 +45,12 @@ void PrintText(const std::string& address, const v1::GetServerInfoResponse& info
     std::cout << ' ' << v1::Method_Name(static_cast<v1::Method>(method));
   }
   const v1::Limits& limits = info.limits();
+  const std::string directory = Printable(info.weights_directory_id());
   std::cout << "\nlargest M       " << limits.max_m() << "\nlargest tensor  "
             << limits.max_tensor_bytes() << " bytes\nlargest message " << limits.max_message_bytes()
-            << " bytes\nmemory budget   " << info.memory_budget_bytes() << " bytes" << std::endl;
+            << " bytes\nmemory budget   " << info.memory_budget_bytes()
+            << " bytes\nreads files     " << (directory.empty() ? "no" : "below " + directory)
+            << std::endl;
 }
 
 int RunInfo(const InfoFlags& flags) {

@@ -14,6 +14,7 @@
 #include "client/cli/output_paths.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/report.h"
+#include "client/cli/transfer.h"
 
 namespace tsenor::cli {
 namespace {
@@ -28,6 +29,7 @@ struct MaskFlags {
   bool dense = false;
   bool apply = false;
   bool quiet = false;
+  std::string transfer = "auto";
   int parallel = 4;
   double connect_timeout_seconds = 5;
   double timeout_seconds = 3600;
@@ -91,6 +93,8 @@ absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& cl
                             const ScoreSource& scores, const std::stop_token& interrupt) {
   const absl::StatusOr<v1::GetServerInfoResponse> info = client.GetServerInfo(interrupt);
   if (!info.ok()) return info.status();
+  const absl::StatusOr<Transfer> transfer = Transfer::Plan(flags.transfer, checkpoint, *info);
+  if (!transfer.ok()) return transfer.status();
   const absl::StatusOr<std::unique_ptr<MaskOutput>> output =
       CreateOutput(flags, checkpoint, selection);
   if (!output.ok()) return output.status();
@@ -112,6 +116,7 @@ absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& cl
                                                                   .problem = flags.problem,
                                                                   .method = flags.method,
                                                                   .scores = scores,
+                                                                  .transfer = *transfer,
                                                                   .output = **output,
                                                                   .progress = progress,
                                                                   .parallel = flags.parallel},
@@ -172,6 +177,13 @@ int RunMask(const MaskFlags& flags) {
 
 void AddTransportFlags(CLI::App& command, MaskFlags& flags) {
   AddServerOption(command, flags.server);
+  command
+      .add_option("--transfer", flags.transfer,
+                  "Weights: stream them, by reference (the server reads the same files: "
+                  "--weights-directory), or auto: by reference where that works")
+      ->envname("TSENOR_TRANSFER")
+      ->check(CLI::IsMember({"auto", "stream", "reference"}))
+      ->capture_default_str();
   command.add_option("--parallel", flags.parallel, "Tensors in flight")
       ->envname("TSENOR_PARALLEL")
       ->check(CLI::Range(1, 64))

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -34,7 +35,7 @@ absl::StatusOr<v1::TensorHeader> HeaderOf(const MaskRun& run, const SelectedTens
 }
 
 TensorReport ReportOf(const SelectedTensor& tensor, const std::string& pattern,
-                      const v1::SolveSummary& summary, double seconds) {
+                      const v1::SolveSummary& summary, bool by_reference, double seconds) {
   return {.name = tensor.name(),
           .dtype = tensor.source.info->dtype,
           .rows = tensor.rows,
@@ -50,48 +51,63 @@ TensorReport ReportOf(const SelectedTensor& tensor, const std::string& pattern,
           .blocks_short = summary.blocks_short(),
           .seconds = seconds,
           .backend = summary.backend(),
+          .transfer = by_reference ? "reference" : "stream",
           .receive_seconds = summary.seconds().receive(),
           .queue_seconds = summary.seconds().queue(),
           .solve_seconds = summary.seconds().solve()};
 }
 
 std::string LineOf(const TensorReport& report) {
-  return absl::StrFormat("%s [%d, %d] %s gap %.1e, %d of %d blocks proven, %.3f s",
+  return absl::StrFormat("%s [%d, %d] %s gap %.1e, %d of %d blocks proven, %.3f s, %s",
                          Printable(report.name), report.rows, report.columns, report.pattern,
                          report.relative_gap, report.blocks_proven_optimal, report.blocks,
-                         report.seconds);
+                         report.seconds, report.transfer);
+}
+
+// The bytes of a tensor, whose pages are let go as they are sent.
+client::TensorSource SourceOf(const MaskRun& run, const SelectedTensor& tensor) {
+  const client::SafetensorsFile& shard = run.checkpoint.shards()[tensor.source.shard];
+  const std::span<const std::byte> data = shard.Data(*tensor.source.info);
+  return {.bytes = data, .on_sent = [&shard, data, released = uint64_t{0}](uint64_t sent) mutable {
+            if (sent < released) released = 0;  // a new attempt
+            shard.Release(data.subspan(released, sent - released));
+            released = sent;
+          }};
 }
 
 absl::StatusOr<TensorReport> SolveOne(const MaskRun& run, size_t index,
                                       const std::stop_token& stop) {
   const SelectedTensor& tensor = run.selection.selected[index];
-  const absl::StatusOr<v1::TensorHeader> header = HeaderOf(run, tensor);
+  absl::StatusOr<v1::TensorHeader> header = HeaderOf(run, tensor);
   if (!header.ok()) return header.status();
-  const client::SafetensorsFile& shard = run.checkpoint.shards()[tensor.source.shard];
-  const std::span<const std::byte> data = shard.Data(*tensor.source.info);
 
-  uint64_t released = 0;
-  const client::TensorSource source = {.bytes = data,
-                                       .on_sent = [&, released](uint64_t sent) mutable {
-                                         if (sent < released) released = 0;  // a new attempt
-                                         shard.Release(data.subspan(released, sent - released));
-                                         released = sent;
-                                       }};
   int64_t arrived = 0;  // weights whose mask is there
+  absl::Status written;
   const client::MaskSink sink = [&](const client::MaskRows& rows) {
     if (rows.first_row == 0) run.progress.Advance(-std::exchange(arrived, 0));
     const auto weights = static_cast<int64_t>(rows.row_count * tensor.columns);
     arrived += weights;
     run.progress.Advance(weights);
-    return run.output.WriteRows(index, rows);
+    return written = run.output.WriteRows(index, rows);
+  };
+  const auto solve = [&](const client::TensorSource& source) {
+    return run.client.SolveTensor(*header, source, sink, stop);
   };
 
   const auto start = std::chrono::steady_clock::now();
-  const absl::StatusOr<v1::SolveSummary> summary =
-      run.client.SolveTensor(*header, source, sink, stop);
+  const std::optional<v1::FileRange> range = run.transfer.RangeOf(tensor.source);
+  if (range.has_value()) *header->mutable_file() = *range;
+  absl::StatusOr<v1::SolveSummary> summary =
+      solve(range ? client::TensorSource{} : SourceOf(run, tensor));
+  if (range.has_value() && written.ok() && run.transfer.StreamsAfter(summary.status())) {
+    run.progress.Note(absl::StrFormat("%s is streamed: %s", Printable(tensor.name()),
+                                      Printable(std::string(summary.status().message()))));
+    header->clear_file();
+    summary = solve(SourceOf(run, tensor));
+  }
   if (!summary.ok()) return summary.status();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return ReportOf(tensor, run.problem.pattern, *summary, seconds.count());
+  return ReportOf(tensor, run.problem.pattern, *summary, header->has_file(), seconds.count());
 }
 
 }  // namespace

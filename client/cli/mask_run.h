@@ -14,6 +14,7 @@
 #include "client/cli/report.h"
 #include "client/cli/score_source.h"
 #include "client/cli/selection.h"
+#include "client/cli/transfer.h"
 #include "client/mask_client.h"
 
 namespace tsenor::cli {
@@ -26,6 +27,7 @@ struct MaskRun {
   const ProblemFlags& problem;
   const MethodFlags& method;
   const ScoreSource& scores;
+  const Transfer& transfer;
   MaskOutput& output;
   Progress& progress;
   int parallel = 1;  // tensors in flight; >= 1

@@ -34,6 +34,12 @@ void Progress::Advance(int64_t weights) {
   DrawBar();
 }
 
+void Progress::Note(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  EraseBar();
+  if (style_ != Style::kQuiet) std::cerr << line << std::endl;
+}
+
 void Progress::FinishTensor(const std::string& line) {
   const std::lock_guard lock(mutex_);
   ++tensors_;

@@ -28,6 +28,9 @@ class Progress {
   // Adds weights whose mask arrived; negative if they are to come again.
   void Advance(int64_t weights);
 
+  // Tells something besides, unless quiet.
+  void Note(const std::string& line);
+
   // A tensor is done. `line` says what was found.
   void FinishTensor(const std::string& line);
 

@@ -18,8 +18,8 @@ constexpr char kFormat[] = "tsenor.report/1";
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TensorReport, name, dtype, rows, columns, pattern, value, bound,
                                    relative_gap, score_sum, kept, blocks, blocks_proven_optimal,
-                                   blocks_short, seconds, backend, receive_seconds, queue_seconds,
-                                   solve_seconds)
+                                   blocks_short, seconds, backend, transfer, receive_seconds,
+                                   queue_seconds, solve_seconds)
 
 // "16:32", or "16:32 rows" for a mask of rows alone.
 std::string PatternText(const std::string& method, const TensorReport& tensor) {

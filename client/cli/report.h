@@ -32,6 +32,7 @@ struct TensorReport {
   uint64_t blocks_short = 0;
   double seconds = 0;  // from sending the header to the summary
   std::string backend;
+  std::string transfer;  // how the weights came to the server: "stream", "reference"
   // The server's own account: receive, queue, solve.
   double receive_seconds = 0;
   double queue_seconds = 0;

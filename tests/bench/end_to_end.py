@@ -4,8 +4,10 @@ the same cores, beside the solver alone on them.
     .venv/bin/python3 tests/bench/end_to_end.py [BIN_DIR] [--tensors 32] [--edge 4096] [--pattern 16:32] [--rounds 3]
 
 BIN_DIR: the folder of tsenor-server, tsenor and solve_matrix; default build/release/bin. Makes a checkpoint of
-Gaussian bfloat16 matrices, 1 GiB by default, in a temporary folder. Prints weights a second of both (the fastest
-of the rounds, in turn), their ratio, and where the processors' time went.
+Gaussian bfloat16 matrices, 1 GiB by default, in a temporary folder, and masks it by reference (the server reads the
+file) and streamed (the client sends it). Prints weights a second (the fastest of the rounds, in turn), their share of
+the solver's, and where the processors' time went: what the solver alone needs on one thread, the server's rest, the
+client, and nobody.
 """
 
 import argparse
@@ -21,6 +23,8 @@ import time
 
 import numpy
 
+CORES = len(os.sched_getaffinity(0))
+TRANSFERS = ["reference", "stream"]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -30,6 +34,11 @@ class Run:
     client_cpu: float  # processor time, in seconds
     server_cpu: float
     unproven: int
+
+    @property
+    def processor_seconds(self):
+        """What there was, used or not."""
+        return self.seconds * CORES
 
 
 def gaussian_bfloat16(edge, seed):
@@ -53,10 +62,10 @@ def write_checkpoint(path, tensors, edge):
 
 @contextlib.contextmanager
 def server(program, folder):
-    """A running server, as (address, process)."""
+    """A running server that reads files of the folder, as (address, process)."""
     address = f"unix:{folder}/socket"
     process = subprocess.Popen(
-        [program, "--listen", address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [program, "--listen", address, "--weights-directory", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         if not process.stdout.readline().startswith("listening on"):
@@ -78,11 +87,11 @@ def children_cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def mask(program, checkpoint, folder, pattern, address, process):
+def mask(program, checkpoint, folder, pattern, transfer, address, process):
     """One `tsenor mask` over the checkpoint."""
     report = folder / "report.json"
     command = [program, "mask", checkpoint, "--server", address, "--pattern", pattern, "--quiet"]
-    command += ["--out", folder / "masks.safetensors", "--report", report]
+    command += ["--out", folder / "masks.safetensors", "--report", report, "--transfer", transfer]
     client_before, server_before = children_cpu_seconds(), cpu_seconds(process)
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -105,19 +114,21 @@ def solve_alone(program, weights, folder, pattern, threads):
     return weights.size / float(output.split()[0])
 
 
-def report(arguments, run, all_cores, one_thread):
-    """Prints the fastest run beside the solver's weights a second on all cores and on one thread."""
+def report(arguments, runs, all_cores, one_thread):
+    """Prints the fastest run of each transfer beside the solver's weights a second on all cores and on one thread."""
     weights = arguments.tensors * arguments.edge**2
-    cores = len(os.sched_getaffinity(0))
-    rate = weights / run.seconds
-    solver_cpu = weights / one_thread
-    print(f"{weights / 2**20:.0f} Mi weights, bfloat16, Gaussian, {arguments.pattern}, {cores} cores")
-    print(f"solver alone   {all_cores / 1e6:8.1f} Mweights/s ({one_thread / 1e6:.1f} on one thread)")
-    print(f"end to end     {rate / 1e6:8.1f} Mweights/s, {100 * rate / all_cores:.1f} % of the solver alone")
-    print(f"processor time {run.seconds * cores:8.2f} s in all, of which")
-    print(f"  server       {run.server_cpu:8.2f} s; the solver alone takes {solver_cpu:.2f} s")
-    print(f"  client       {run.client_cpu:8.2f} s")
-    print(f"unproven       {run.unproven:8} blocks")
+    solve = weights / one_thread
+    print(f"{weights / 2**20:.0f} Mi weights, bfloat16, Gaussian, {arguments.pattern}, {CORES} cores")
+    print("                                      processor seconds                        blocks")
+    print("            Mweights/s  of solver     solve  server's rest  client    idle   unproven")
+    print(f"solver      {all_cores / 1e6:10.1f}      100 %  {solve:8.2f}")
+    for transfer, run in runs.items():
+        rate = weights / run.seconds
+        idle = run.processor_seconds - run.server_cpu - run.client_cpu
+        print(
+            f"{transfer:11} {rate / 1e6:10.1f}  {100 * rate / all_cores:7.1f} %  {solve:8.2f} "
+            f"{run.server_cpu - solve:14.2f} {run.client_cpu:7.2f} {idle:7.2f} {run.unproven:10}"
+        )
 
 
 def main():
@@ -134,13 +145,15 @@ def main():
         checkpoint = folder / "model.safetensors"
         write_checkpoint(checkpoint, arguments.tensors, arguments.edge)
         sample = gaussian_bfloat16(arguments.edge, 0)
-        runs, all_cores, one_thread = [], [], []
-        with server(bin_dir / "tsenor-server", folder) as (address, process):
+        runs, all_cores, one_thread = {transfer: [] for transfer in TRANSFERS}, [], []
+        with server(bin_dir / "tsenor-server", folder) as running:
             for _ in range(arguments.rounds):
                 all_cores.append(solve_alone(bin_dir / "solve_matrix", sample, folder, pattern, 0))
                 one_thread.append(solve_alone(bin_dir / "solve_matrix", sample, folder, pattern, 1))
-                runs.append(mask(bin_dir / "tsenor", checkpoint, folder, pattern, address, process))
-        report(arguments, min(runs, key=lambda run: run.seconds), max(all_cores), max(one_thread))
+                for transfer in TRANSFERS:
+                    runs[transfer].append(mask(bin_dir / "tsenor", checkpoint, folder, pattern, transfer, *running))
+        fastest = {transfer: min(some, key=lambda run: run.seconds) for transfer, some in runs.items()}
+        report(arguments, fastest, max(all_cores), max(one_thread))
 
 
 if __name__ == "__main__":

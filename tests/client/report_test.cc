@@ -32,6 +32,7 @@ Report SomeReport() {
   tensor.rows = 1000;
   tensor.columns = 2000;
   tensor.pattern = "2:4";
+  tensor.transfer = "reference";
   tensor.value = 75;
   tensor.bound = 75.75;
   tensor.score_sum = 100;
@@ -52,6 +53,7 @@ TEST(Report, ReadsWhatItWrote) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(ToJson(*report), ToJson(SomeReport()));
   EXPECT_EQ(report->tensors[0].value, 75);
+  EXPECT_EQ(report->tensors[0].transfer, "reference");
   EXPECT_EQ(report->skipped[0].reason, "not a matrix (1-D)");
 }
 

@@ -55,7 +55,8 @@ class Memory : public ::testing::Test {
   // Masks the checkpoint and expects that neither program takes too much.
   void MaskWithinBounds(int64_t budget_bytes, int64_t server_bytes,
                         const std::vector<std::string>& more = {}) {
-    testing::ServerProgram server({"--memory-budget", std::to_string(budget_bytes)});
+    testing::ServerProgram server({"--memory-budget", std::to_string(budget_bytes),
+                                   "--weights-directory", directory_.path().string()});
     std::vector<std::string> arguments = {"mask", weights_, "--out", out_, "--pattern", "16:32"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProgramOutcome client = testing::RunClient(server.address(), arguments);
@@ -75,20 +76,25 @@ TEST_F(Memory, MaskingFourGigabytesStaysSmall) {
   WriteSparseCheckpoint(16);
   ASSERT_GT(std::filesystem::file_size(weights_), uint64_t{4} << 30);
   // The whole process stays under its budget.
-  MaskWithinBounds(512 * kMiB, 512 * kMiB);
+  MaskWithinBounds(512 * kMiB, 512 * kMiB, {"--transfer", "stream"});
   // One bit for each weight of two bytes.
   EXPECT_GT(std::filesystem::file_size(out_), uint64_t{256} << 20);
 }
 
+TEST_F(Memory, MaskingFourGigabytesByReferenceStaysSmall) {
+  WriteSparseCheckpoint(16);
+  MaskWithinBounds(512 * kMiB, 512 * kMiB, {"--transfer", "reference"});
+}
+
 TEST_F(Memory, ApplyingMasksStaysSmall) {
   WriteSparseCheckpoint(3);
-  MaskWithinBounds(128 * kMiB, 128 * kMiB + kOverheadBytes, {"--apply"});
+  MaskWithinBounds(128 * kMiB, 128 * kMiB + kOverheadBytes, {"--transfer", "stream", "--apply"});
   EXPECT_EQ(std::filesystem::file_size(out_), std::filesystem::file_size(weights_));
 }
 
 TEST_F(Memory, DenseMasksOfALargerFileStaySmall) {
   WriteSparseCheckpoint(5);
-  MaskWithinBounds(128 * kMiB, 128 * kMiB + kOverheadBytes, {"--dense"});
+  MaskWithinBounds(128 * kMiB, 128 * kMiB + kOverheadBytes, {"--transfer", "stream", "--dense"});
   EXPECT_GT(std::filesystem::file_size(out_), uint64_t{5} * 128 << 20);
 }
 

@@ -32,6 +32,7 @@ TEST_F(FlagsTest, Defaults) {
   ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
   EXPECT_THAT(parsed.flags->listen, ElementsAre("127.0.0.1:50051"));
   EXPECT_EQ(parsed.flags->metrics_listen, "");
+  EXPECT_EQ(parsed.flags->weights_directory, "");
   EXPECT_EQ(parsed.flags->backend, "cpu");
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::seconds(60));
   EXPECT_EQ(parsed.flags->drain_timeout, std::chrono::seconds(30));

@@ -48,6 +48,8 @@ TEST(Metrics, CountWhatTheObserverHears) {
   metrics.OnMemoryChange(5000);
   metrics.OnMemoryChange(-1000);
   metrics.OnQueueChange(64, 256);
+  metrics.OnFileRead(700);
+  metrics.OnRejected(RejectReason::kFile);
   metrics.OnStage(Stage::kSolve, 0.5);
   BatchReport report;
   report.backend = "cpu";
@@ -77,6 +79,8 @@ TEST(Metrics, CountWhatTheObserverHears) {
   for (const char* line : {
            "tsenor_memory_used_bytes 4000",
            "tsenor_queue_elements 64",
+           "tsenor_file_read_bytes_total 700",
+           "tsenor_rejected_total{reason=\"file\"} 1",
            "tsenor_queue_bytes 256",
            "tsenor_stage_seconds_sum{stage=\"solve\"} 0.5",
            "tsenor_batch_elements_sum 8192",

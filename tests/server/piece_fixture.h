@@ -21,6 +21,9 @@ class FakeOwner final : public PieceOwner {
   bool dead() const override { return dead_; }
   void Die() { dead_ = true; }
 
+  void OnPieceRead(std::unique_ptr<Piece> piece, absl::Status status) override {
+    OnPieceDone(std::move(piece), std::move(status));
+  }
   void OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) override {
     std::lock_guard lock(mutex_);
     pieces_.push_back(std::move(piece));

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,8 +29,9 @@ class ServiceTest : public ::testing::Test {
   }
 
   void Start(const std::vector<std::string>& addresses = {"127.0.0.1:0"}) {
-    engine_ = std::make_unique<Engine>(limits_, BatchConfig(), std::vector<Solver*>{&solver_},
-                                       clock_, metrics_);
+    engine_ = std::make_unique<Engine>(
+        limits_, BatchConfig(), std::vector<Solver*>{&solver_}, clock_, metrics_,
+        weights_directory_.has_value() ? &*weights_directory_ : nullptr);
     auto server = Server::Start(addresses, *engine_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
@@ -73,18 +75,22 @@ class ServiceTest : public ::testing::Test {
     return WaitUntil([this] { return engine_->budget().used() == 0; });
   }
 
-  // The gauge of this name, as Prometheus would see it.
-  double Gauge(const std::string& name) const {
+  // The gauge, or the counter, of this name, as Prometheus would see it.
+  double Gauge(const std::string& name) const { return MetricOf(name).gauge.value; }
+  double Counter(const std::string& name) const { return MetricOf(name).counter.value; }
+
+  prometheus::ClientMetric MetricOf(const std::string& name) const {
     for (const auto& family : metrics_.registry()->Collect()) {
-      if (family.name == name) return family.metric.front().gauge.value;
+      if (family.name == name) return family.metric.front();
     }
     ADD_FAILURE() << "no metric " << name;
-    return 0;
+    return {};
   }
 
   SteadyClock clock_;
   testing::FakeSolver solver_;
   Limits limits_;
+  std::optional<WeightsDirectory> weights_directory_;  // none unless set before Start()
   Metrics metrics_{{"fake"}, 1 << 30};
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Server> server_;

@@ -86,6 +86,29 @@ class FakeScheduler final : public PieceScheduler {
   }
 };
 
+// Keeps pieces until the test reads them. Not thread-safe: for one thread.
+class FakeReader final : public PieceReader {
+ public:
+  void Submit(std::unique_ptr<Piece> piece) override { queue.push_back(std::move(piece)); }
+  void DropDead() override {
+    std::deque<std::unique_ptr<Piece>> dead;  // gone last: their memory may bring new pieces
+    for (auto& piece : std::exchange(queue, {})) {
+      (piece->owner->dead() ? dead : queue).push_back(std::move(piece));
+    }
+  }
+
+  // Reads the first piece of the queue and hands it back.
+  void Read() {
+    std::unique_ptr<Piece> piece = std::move(queue.front());
+    queue.pop_front();
+    absl::Status status = piece->file->Read(piece->weight_offset(), piece->weights.bytes());
+    const std::shared_ptr<PieceOwner> owner = std::move(piece->owner);
+    owner->OnPieceRead(std::move(piece), std::move(status));
+  }
+
+  std::deque<std::unique_ptr<Piece>> queue;
+};
+
 // A tensor of `rows` x `columns`, n:m = 1:2 unless changed.
 inline TensorSpec MakeSpec(int64_t rows, int64_t columns) {
   TensorSpec spec;
@@ -103,12 +126,12 @@ class SessionTest : public ::testing::Test {
     limits_.piece_bytes = 4096;
   }
 
-  void Start() {
+  void Start(const FileServices* files = nullptr) {
     budget_.emplace(limits_.memory_budget_bytes, observer_);
     norms_budget_.emplace(limits_.norms_budget_bytes(), observer_);
     session_ = std::make_shared<Session>(
-        SessionServices{limits_, clock_, *budget_, *norms_budget_, scheduler_, observer_}, peer_,
-        Time::max());
+        SessionServices{limits_, clock_, *budget_, *norms_budget_, scheduler_, observer_, files},
+        peer_, Time::max());
     session_->Start();
   }
   void Start(TensorSpec spec) {

@@ -82,6 +82,40 @@ const std::vector<BadSpec>& BadSpecs() {
   return *specs;
 }
 
+// The file that holds GoodSpec()'s 8192 bytes.
+BadSpec BadFile(const char* name, std::function<void(FileRange&)> spoil,
+                std::vector<const char*> words) {
+  return {name,
+          [spoil = std::move(spoil)](TensorSpec& spec) {
+            spec.file = {.path = "a/b", .offset = 8, .size = 8192, .file_bytes = 9000};
+            spoil(*spec.file);
+          },
+          std::move(words)};
+}
+
+const std::vector<BadSpec>& BadFiles() {
+  static const auto* specs = new std::vector<BadSpec>{
+      BadFile("NoPath", [](FileRange& f) { f.path = ""; }, {"file.path", "0 bytes", "4095"}),
+      BadFile("LongPath", [](FileRange& f) { f.path.assign(4096, 'x'); },
+              {"file.path", "4096", "4095"}),
+      BadFile("ZeroInPath", [](FileRange& f) { f.path[1] = 0; }, {"file.path", "byte 0"}),
+      BadFile("AbsolutePath", [](FileRange& f) { f.path = "/a"; }, {"file.path", "/a", "relative"}),
+      BadFile("Traversal", [](FileRange& f) { f.path = "a/../../b"; },
+              {"file.path", "a/../../b", "without \"..\""}),
+      BadFile("UpAtTheEnd", [](FileRange& f) { f.path = "a/.."; }, {"file.path", "a/.."}),
+      BadFile("Size", [](FileRange& f) { f.size = 8191; }, {"file.size", "8191", "8192"}),
+      BadFile("BeyondTheEnd", [](FileRange& f) { f.offset = 809; },
+              {"file.offset", "809", "file.size", "8192", "file.file_bytes", "9000"}),
+      BadFile("OffsetThatOverflows", [](FileRange& f) { f.offset = ~uint64_t{0} - 8000; },
+              {"file.offset", "18446744073709543615", "9000"}),
+      BadFile("FileSmallerThanTheTensor", [](FileRange& f) { f.file_bytes = 100; },
+              {"file.size", "8192", "100"}),
+      BadFile("FileBeyondAnyFile", [](FileRange& f) { f.file_bytes = uint64_t{1} << 63; },
+              {"file.file_bytes", "9223372036854775808", "9223372036854775807"}),
+  };
+  return *specs;
+}
+
 class BadSpecTest : public ::testing::TestWithParam<BadSpec> {};
 
 TEST_P(BadSpecTest, IsRefusedWithFieldValueAndBound) {
@@ -98,6 +132,15 @@ TEST_P(BadSpecTest, IsRefusedWithFieldValueAndBound) {
 
 INSTANTIATE_TEST_SUITE_P(Table, BadSpecTest, ::testing::ValuesIn(BadSpecs()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Files, BadSpecTest, ::testing::ValuesIn(BadFiles()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST(TensorSpec, FilesMayEndWithTheTensorAndHaveDotsInTheirNames) {
+  TensorSpec spec = GoodSpec();
+  spec.file = {.path = "..a/b..c/...", .offset = 808, .size = 8192, .file_bytes = 9000};
+  EXPECT_TRUE(ValidateTensor(spec, Limits()).ok());
+}
 
 TEST(TensorSpec, UnusualButLegal) {
   TensorSpec spec = GoodSpec();
