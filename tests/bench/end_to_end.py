@@ -7,7 +7,7 @@ BIN_DIR: the folder of tsenor-server, tsenor and solve_matrix; default build/rel
 Gaussian bfloat16 matrices, 1 GiB by default, in a temporary folder, and masks it by reference (the server reads the
 file) and streamed (the client sends it). Prints weights a second (the fastest of the rounds, in turn), their share of
 the solver's, and where the processors' time went: what the solver alone needs on one thread, the server's rest, the
-client, and nobody.
+client, nobody, and other programs: figures count if these took next to nothing.
 """
 
 import argparse
@@ -33,12 +33,9 @@ class Run:
     seconds: float  # of the command, start to end
     client_cpu: float  # processor time, in seconds
     server_cpu: float
+    idle: float
+    others: float  # processor time of all other programs
     unproven: int
-
-    @property
-    def processor_seconds(self):
-        """What there was, used or not."""
-        return self.seconds * CORES
 
 
 def gaussian_bfloat16(edge, seed):
@@ -82,6 +79,13 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def machine_seconds():
+    """Processor time of the whole machine since it started, as (busy, idle)."""
+    user, nice, system, idle, waiting, *others = map(int, pathlib.Path("/proc/stat").read_text().split()[1:9])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + sum(others)) / ticks, (idle + waiting) / ticks
+
+
 def children_cpu_seconds():
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -93,14 +97,19 @@ def mask(program, checkpoint, folder, pattern, transfer, address, process):
     command = [program, "mask", checkpoint, "--server", address, "--pattern", pattern, "--quiet"]
     command += ["--out", folder / "masks.safetensors", "--report", report, "--transfer", transfer]
     client_before, server_before = children_cpu_seconds(), cpu_seconds(process)
+    busy_before, idle_before = machine_seconds()
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
+    busy, idle = machine_seconds()
+    client_cpu, server_cpu = children_cpu_seconds() - client_before, cpu_seconds(process) - server_before
     tensors = json.loads(report.read_text())["tensors"]
     return Run(
         seconds,
-        children_cpu_seconds() - client_before,
-        cpu_seconds(process) - server_before,
+        client_cpu,
+        server_cpu,
+        idle - idle_before,
+        busy - busy_before - client_cpu - server_cpu,
         sum(tensor["blocks"] - tensor["blocks_proven_optimal"] for tensor in tensors),
     )
 
@@ -119,15 +128,14 @@ def report(arguments, runs, all_cores, one_thread):
     weights = arguments.tensors * arguments.edge**2
     solve = weights / one_thread
     print(f"{weights / 2**20:.0f} Mi weights, bfloat16, Gaussian, {arguments.pattern}, {CORES} cores")
-    print("                                      processor seconds                        blocks")
-    print("            Mweights/s  of solver     solve  server's rest  client    idle   unproven")
-    print(f"solver      {all_cores / 1e6:10.1f}      100 %  {solve:8.2f}")
+    print("                                   processor seconds                                  blocks")
+    print("           Mweights/s  of solver   solve  server's rest  client    idle  others  unproven")
+    print(f"solver     {all_cores / 1e6:10.1f}      100 % {solve:7.2f}")
     for transfer, run in runs.items():
         rate = weights / run.seconds
-        idle = run.processor_seconds - run.server_cpu - run.client_cpu
         print(
-            f"{transfer:11} {rate / 1e6:10.1f}  {100 * rate / all_cores:7.1f} %  {solve:8.2f} "
-            f"{run.server_cpu - solve:14.2f} {run.client_cpu:7.2f} {idle:7.2f} {run.unproven:10}"
+            f"{transfer:10} {rate / 1e6:10.1f}  {100 * rate / all_cores:7.1f} % {solve:7.2f} "
+            f"{run.server_cpu - solve:14.2f} {run.client_cpu:7.2f} {run.idle:7.2f} {run.others:7.2f} {run.unproven:9}"
         )
 
 
