@@ -20,7 +20,11 @@ ANYTHING = [""]
 # row that matches a file decides. "std" stands for the C++ library, "system" for <unistd.h> and its kin.
 LAYERS = [
     # Device code: plain structs only, absl costs nvcc minutes.
-    (r"solver/cuda/(kernels|primitives)/", STANDARD + ["cuda", r"solver/cuda/(kernels|primitives)/"]),
+    (
+        r"solver/cuda/(kernels|primitives)/",
+        STANDARD + ["cuda", r"solver/cuda/(kernels|primitives)/", r"solver/(limits|options|problem|result)\.h$"],
+    ),
+    (r"solver/cuda/", STANDARD + STATUS + ["cuda", "solver/"]),
     # Vectors of whatever width the machine has.
     (r"solver/cpu/", STANDARD + STATUS + ["solver/", "hwy/"]),
     # The solver knows nothing of gRPC, protobuf, server or client.

@@ -1,0 +1,57 @@
+// What the kernels of one pass share. Plain structs: a pass travels as a kernel's parameter.
+#pragma once
+
+#include <cstdint>
+
+#include "solver/problem.h"
+
+namespace tsenor::cuda {
+
+// So many tiles fit into a kernel's parameters (4 KB), and none has to be copied to the device.
+inline constexpr int kTilesPerPass = 32;
+
+struct PassTile {
+  Tile tile;               // in device memory
+  int64_t first_block;     // number of its first block among those of the pass's tiles
+  int64_t first_row;       // the same for its first block row
+  int64_t blocks_per_row;  // in one block row
+};
+
+// What is found out about one block; sums over the block as in SolveStats.
+struct BlockResult {
+  double value;
+  double bound;
+  double score_sum;
+  int32_t kept;
+  int32_t sweeps;
+  int32_t augmentations;
+  bool proven;
+  bool unsolved;  // no optimum was found: the mask is feasible, and no more
+};
+
+// Solves `blocks` blocks, from number `first_block` on, of up to kTilesPerPass tiles. Blocks are
+// numbered tile after tile, block row after block row.
+struct Pass {
+  Problem problem;
+  float quantile_factor;  // QuantileFactor(n, m) (solver/cpu/quantile.h)
+  int tiles;
+  int64_t first_block;
+  int64_t blocks;
+  PassTile tile[kTilesPerPass];
+
+  // Workspace in device memory, from block `first_block` on.
+  BlockResult* results;
+  uint32_t* masks;    // [block][row][MaskWords(m)]: column j is bit j % 32 of word j / 32
+  int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
+};
+static_assert(sizeof(Pass) <= 4096);
+
+// 32-bit words of a line of a mask.
+constexpr int MaskWords(int m) { return (m + 31) / 32; }
+
+// Workspace that a block takes.
+constexpr int64_t WorkspaceBytesPerBlock(int m) {
+  return static_cast<int64_t>(sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m));
+}
+
+}  // namespace tsenor::cuda

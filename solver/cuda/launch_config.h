@@ -1,0 +1,62 @@
+// How a batch is cut for the device: pure functions of problem, tiles and limits, testable without
+// a GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "solver/cuda/kernels/pass.h"
+#include "solver/problem.h"
+
+namespace tsenor::cuda {
+
+// Memory that the results and masks of one pass take on the device, before they are collected. An
+// 8192 x 8192 matrix fits into one pass from M = 16 on.
+inline constexpr int64_t kWorkspaceBytes = int64_t{64} << 20;
+
+// Weights of a batch in host memory that are staged at a time: long enough copies to reach the
+// bus's bandwidth, short enough to overlap with the kernels of the piece before.
+inline constexpr int64_t kStagingBytes = int64_t{16} << 20;
+
+// How the kernels for a batch are launched.
+struct LaunchConfig {
+  // M = 4: kernels/exhaustive.h for all tiles, after kernels/general.h for those that want
+  // potentials.
+  bool exhaustive = false;
+  // The general kernel.
+  int threads = 0;          // a CTA; one CTA a block
+  size_t shared_bytes = 0;  // a CTA
+  int64_t blocks_per_pass = 0;
+  int64_t workspace_bytes = 0;  // of a pass
+  int64_t results_bytes = 0;    // its first part; the masks follow
+
+  // In one line, for logs and tests.
+  std::string ToString() const;
+};
+
+// REQUIRES: ValidateProblem() accepts the problem; at least one tile.
+LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles);
+
+// The tiles that the general kernel solves: all, or those that want potentials.
+std::vector<Tile> GeneralTiles(const LaunchConfig& config, std::span<const Tile> tiles);
+
+// Number of blocks of the tiles.
+int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles);
+
+// Passes of at most `blocks_per_pass` blocks over tiles in device memory, in the order in which
+// they must be launched; without workspace.
+std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const Tile> tiles,
+                                int64_t blocks_per_pass);
+
+// `bytes` rounded up, so that arrays one after another are aligned as by cudaMalloc().
+constexpr int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+// Pieces of tiles in host memory, in order: whole block rows of at most `bytes` of weights in all,
+// or one block row.
+std::vector<std::vector<Tile>> CutIntoPieces(const Problem& problem, std::span<const Tile> tiles,
+                                             int64_t bytes = kStagingBytes);
+
+}  // namespace tsenor::cuda

@@ -1,0 +1,52 @@
+#include "solver/cuda/resources.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace tsenor::cuda {
+
+absl::Status ToStatus(cudaError_t error, absl::string_view what) {
+  if (error == cudaSuccess) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("the GPU failed: ", what, ": ", cudaGetErrorString(error)));
+}
+
+CurrentDevice::CurrentDevice(int device) {
+  status_ = ToStatus(cudaGetDevice(&former_), "cudaGetDevice");
+  if (status_.ok()) status_ = ToStatus(cudaSetDevice(device), "cudaSetDevice");
+}
+
+CurrentDevice::~CurrentDevice() {
+  if (status_.ok()) cudaSetDevice(former_);
+}
+
+Stream MakeStream() {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  return Stream(stream);
+}
+
+absl::Status DeviceBuffer::Reserve(size_t bytes) {
+  if (bytes <= size_) return absl::OkStatus();
+  memory_.reset();
+  size_ = 0;
+  void* memory = nullptr;
+  const absl::Status status = ToStatus(cudaMalloc(&memory, bytes), "cudaMalloc");
+  if (!status.ok()) return status;
+  memory_.reset(memory);
+  size_ = bytes;
+  return absl::OkStatus();
+}
+
+absl::Status PinnedBuffer::Reserve(size_t bytes) {
+  if (bytes <= size_) return absl::OkStatus();
+  memory_.reset();
+  size_ = 0;
+  void* memory = nullptr;
+  const absl::Status status = ToStatus(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  if (!status.ok()) return status;
+  memory_.reset(memory);
+  size_ = bytes;
+  return absl::OkStatus();
+}
+
+}  // namespace tsenor::cuda

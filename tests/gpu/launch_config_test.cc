@@ -1,0 +1,133 @@
+// Plans, passes and pieces: needs no GPU.
+#include "solver/cuda/launch_config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "solver/cuda/kernels/general.h"
+
+namespace tsenor::cuda {
+namespace {
+
+Problem ProblemOf(int n, int m) {
+  Problem problem;
+  problem.pattern = {n, m};
+  return problem;
+}
+
+Tile TileOf(int64_t rows, int64_t columns) {
+  return {.row_stride = columns,
+          .rows = rows,
+          .columns = columns,
+          .mask_row_stride = MaskRowBytes(columns)};
+}
+
+TEST(LaunchConfigTest, EveryPatternFitsTheSmallestSharedMemoryOfTheGpusItIsFor) {
+  constexpr size_t kLeastSharedBytes = 99 << 10;  // compute capability 8.6, 8.9, 12.0
+  for (int m = 1; m <= 128; ++m) {
+    const Tile tile = TileOf(4096, 4096);
+    const LaunchConfig config = ConfigFor(ProblemOf(m / 2, m), {&tile, 1});
+    EXPECT_LE(config.shared_bytes, kLeastSharedBytes) << m;
+    EXPECT_GE(config.threads, m);
+    EXPECT_EQ(config.threads % 32, 0);
+    EXPECT_LE(config.workspace_bytes, kWorkspaceBytes + 512);
+  }
+}
+
+TEST(LaunchConfigTest, IsPrintable) {
+  const Tile tile = TileOf(64, 64);
+  EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 26),
+            "general kernel, 32 threads");
+}
+
+TEST(LaunchConfigTest, SmallBatchesTakeNoMoreWorkspaceThanTheyNeed) {
+  const Tile tile = TileOf(32, 96);
+  const LaunchConfig config = ConfigFor(ProblemOf(16, 32), {&tile, 1});
+  EXPECT_EQ(config.blocks_per_pass, 3);
+  EXPECT_LE(config.workspace_bytes, 1024);
+}
+
+TEST(LaunchConfigTest, OfExhaustivelySearchedTilesThoseWithPotentialsTakeTheGeneralKernelToo) {
+  double potentials[2 * 4 * 2];
+  Tile tiles[] = {TileOf(400, 400), TileOf(4, 8)};
+  EXPECT_EQ(ConfigFor(ProblemOf(2, 4), tiles).workspace_bytes, 0);
+  tiles[1].potentials = potentials;
+  const LaunchConfig config = ConfigFor(ProblemOf(2, 4), tiles);
+  EXPECT_TRUE(config.exhaustive);
+  EXPECT_EQ(config.blocks_per_pass, 2);
+  EXPECT_EQ(GeneralTiles(config, tiles).size(), 1u);
+  EXPECT_FALSE(ConfigFor(ProblemOf(0, 4), tiles).exhaustive);
+  EXPECT_FALSE(ConfigFor(ProblemOf(2, 8), tiles).exhaustive);
+}
+
+TEST(CutIntoPassesTest, EveryBlockIsInOnePass) {
+  const Problem problem = ProblemOf(2, 4);
+  std::vector<Tile> tiles;
+  for (int k = 0; k < 2 * kTilesPerPass + 5; ++k) tiles.push_back(TileOf(1 + k, 9 + 4 * k));
+  int64_t blocks = 0;
+  for (const Pass& pass : CutIntoPasses(problem, tiles, 100)) {
+    EXPECT_LE(pass.blocks, 100);
+    EXPECT_GT(pass.blocks, 0);
+    blocks += pass.blocks;
+    const PassTile& last = pass.tile[pass.tiles - 1];
+    const int64_t end = last.first_block + BlocksAlong(last.tile.rows, 4) * last.blocks_per_row;
+    EXPECT_LE(pass.first_block + pass.blocks, end);
+  }
+  EXPECT_EQ(blocks, CountBlocks(problem, tiles));
+}
+
+TEST(CutIntoPassesTest, TilesAreNumberedOneAfterAnother) {
+  const Problem problem = ProblemOf(2, 4);
+  const Tile tiles[] = {TileOf(8, 12), TileOf(5, 4)};
+  const auto passes = CutIntoPasses(problem, tiles, 8);
+  ASSERT_EQ(passes.size(), 1u);
+  EXPECT_EQ(passes[0].blocks, 8);
+  EXPECT_EQ(passes[0].tile[0].blocks_per_row, 3);
+  EXPECT_EQ(passes[0].tile[1].first_block, 6);
+  EXPECT_EQ(passes[0].tile[1].first_row, 2);
+}
+
+TEST(CutIntoPiecesTest, PiecesAreWholeBlockRowsInOrder) {
+  const Problem problem = ProblemOf(2, 4);
+  std::vector<float> weights(30 * 20);
+  std::vector<uint8_t> mask(30 * 3);
+  std::vector<SolveStats> stats(8);
+  Tile tile = TileOf(30, 20);
+  tile.weights = weights.data();
+  tile.mask = mask.data();
+  tile.stats = stats.data();
+  const auto pieces = CutIntoPieces(problem, {&tile, 1}, 2 * 4 * 20 * 4);  // two block rows
+  ASSERT_EQ(pieces.size(), 4u);
+  int64_t rows = 0;
+  for (const auto& piece : pieces) {
+    for (const Tile& part : piece) {
+      EXPECT_EQ(part.weights, weights.data() + rows * 20);
+      EXPECT_EQ(part.mask, mask.data() + rows * 3);
+      EXPECT_EQ(part.stats, stats.data() + rows / 4);
+      EXPECT_EQ(part.potentials, nullptr);
+      rows += part.rows;
+    }
+  }
+  EXPECT_EQ(rows, 30);
+}
+
+TEST(CutIntoPiecesTest, ABlockRowThatExceedsAPieceIsOneByItself) {
+  const Problem problem = ProblemOf(2, 4);
+  const Tile tiles[] = {TileOf(8, 1000), TileOf(4, 8)};
+  const auto pieces = CutIntoPieces(problem, tiles, 100);
+  ASSERT_EQ(pieces.size(), 3u);
+  for (const auto& piece : pieces) EXPECT_EQ(piece.size(), 1u);
+}
+
+TEST(CutIntoPiecesTest, SmallTilesShareAPiece) {
+  const Problem problem = ProblemOf(2, 4);
+  const std::vector<Tile> tiles(50, TileOf(8, 8));
+  ASSERT_EQ(CutIntoPieces(problem, tiles).size(), 1u);
+  EXPECT_EQ(CutIntoPieces(problem, tiles)[0].size(), 50u);
+  EXPECT_TRUE(CutIntoPieces(problem, {}).empty());
+}
+
+}  // namespace
+}  // namespace tsenor::cuda

@@ -1,0 +1,24 @@
+#!/bin/sh
+# On a machine with an NVIDIA GPU: all tests of the CUDA backend, memcheck over those that touch
+# every kernel, and the benchmark's table.
+#
+#   sh tests/gpu/run.sh [BIN_DIR]     with programs built elsewhere; default: builds preset release
+#
+# Exit code 0 only if there is a GPU and every step passed.
+set -eu
+cd "$(dirname "$0")/../.."
+
+if [ $# -gt 0 ]; then
+  bin=$1
+else
+  bin=build/release/bin
+  cmake --preset release -DTSENOR_TESTS=ON -DTSENOR_CUDA=ON
+  cmake --build --preset release --target cuda_tests cuda_benchmark
+fi
+
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+"$bin/cuda_tests" --gtest_brief=1
+# Small batches: the checker takes some hundred times as long.
+TSENOR_CAMPAIGN_BLOCKS=1 compute-sanitizer --error-exitcode 1 \
+  "$bin/cuda_tests" --gtest_brief=1 --gtest_filter='-*EveryKindAndSize*:*PassesThatEnd*'
+"$bin/cuda_benchmark"
