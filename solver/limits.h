@@ -20,8 +20,7 @@ inline constexpr double kProvenGap = 1e-6;
 inline constexpr int kMaxRefinements = 6;
 
 // Ranges of the options (solver/options.h).
-inline constexpr double kMaxTau =
-    500;  // scales reached 1e-230 and 1e217 on adversarial blocks: float64 holds
+inline constexpr double kMaxTau = 500;  // powers reach 2^721, scales reached 2^-764: 2^4096 holds
 inline constexpr int kMaxIterations = 10000;
 inline constexpr int kMaxSwaps = 1000;
 inline constexpr int kMaxSamples = 100000;  // 205 MB of masks for M = 128

@@ -23,9 +23,9 @@
 #include "solver/cpu/load-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/residuals-inl.h"
+#include "solver/cpu/rounding-inl.h"
 #include "solver/cpu/sweeps-inl.h"
 #include "solver/cpu/ties-inl.h"
-#include "solver/cpu/tsenor-inl.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
 #include "solver/problem.h"
@@ -87,6 +87,7 @@ class BlockSolver {
     SweepResult sweeps;
     float row_potential[kWidth];
     float column_potential[kWidth];
+    const int32_t* plan = nullptr;  // with Method::kTsenor (cpu/entropic_plans-inl.h)
   };
 
   // `problem` must outlive the solver. REQUIRES: ValidateProblem() accepts it, pattern.m <= kWidth.
@@ -108,7 +109,7 @@ class BlockSolver {
   bool IsSolved() const;
   bool Refine(bool solved, double quanta, SolveStats& stats);
   // After the potentials of the optimum are there, if the method's masks are transposable.
-  void SolveAsPublished(SolveStats& stats);
+  void SolveAsPublished(const int32_t* plan, SolveStats& stats);
   void SolveHeuristically(SolveStats& stats);
   void TakeMask(const uint8_t* kept);  // entry (i, j) at i * kWidth + j, 1 or 0; certifies it
 
@@ -142,7 +143,7 @@ class BlockSolver {
   alignas(64) double column_potential_[kWidth] = {};
   Certificate certificate_;
   Heuristics<kWidth> heuristics_;
-  std::unique_ptr<Tsenor<kWidth>> tsenor_;  // with Method::kTsenor alone
+  std::unique_ptr<Rounding<kWidth>> rounding_;  // with Method::kTsenor alone
 };
 
 template <int kWidth>
@@ -158,7 +159,7 @@ BlockSolver<kWidth>::BlockSolver(const Problem& problem)
   block_.n = finish_.n = n_;
   const SolveOptions& options = problem_.options;
   if (options.method == Method::kTsenor) {
-    tsenor_ = std::make_unique<Tsenor<kWidth>>(n_, m_, options.tsenor);
+    rounding_ = std::make_unique<Rounding<kWidth>>(n_, m_, options.tsenor.swaps);
   }
 }
 
@@ -183,7 +184,7 @@ bool BlockSolver<kWidth>::Solve(const Tile& tile, int64_t row, int64_t column, d
   if (!IsTransposable(method) || (has_choice && method > Method::kTsenor)) {
     SolveHeuristically(stats);
   } else if (has_choice && method == Method::kTsenor) {
-    SolveAsPublished(stats);
+    SolveAsPublished(start->plan, stats);
   }
   Store(tile, row, column, potentials, stats);
   return true;
@@ -374,8 +375,8 @@ bool BlockSolver<kWidth>::RunFinish(double unit, SolveStats& stats) {
 
 // The potentials of the optimum prove how far the published algorithm stays below it.
 template <int kWidth>
-void BlockSolver<kWidth>::SolveAsPublished(SolveStats& stats) {
-  stats.blocks_short = !tsenor_->Solve(block_, kept_);
+void BlockSolver<kWidth>::SolveAsPublished(const int32_t* plan, SolveStats& stats) {
+  stats.blocks_short = !rounding_->Round(plan, block_, kept_);
   stats.sweeps = problem_.options.tsenor.iterations;
   stats.augmentations = 0;
   Certify();

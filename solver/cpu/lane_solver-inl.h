@@ -20,6 +20,7 @@
 #include "solver/cpu/load-inl.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cpu/sweeps-inl.h"
+#include "solver/cpu/transpose-inl.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
 #include "solver/problem.h"
@@ -96,7 +97,7 @@ class LaneSolver {
 
   // Normalised: entry (i, j) of the block in lane k at (i m + j) kLanes + k; and as it lies in the
   // tile.
-  alignas(64) float scores_[kMaxM * kMaxM * kLanes];
+  alignas(64) float scores_[(kMaxM * kMaxM + 3) * kLanes];
   alignas(64) float loaded_[kMaxM * kMaxM * kLanes + 4];
   Lines row_mean_, column_mean_, row_potential_, column_potential_;
   alignas(64) float greatest_[kLanes], mean_[kLanes], usable_[kLanes];
@@ -133,29 +134,9 @@ inline void LaneSolver::Load(const Tile& tile, int64_t row, int64_t column, int 
       std::fill(loaded_ + i * stride + count * m_, loaded_ + (i + 1) * stride, 0.0f);
     }
   }
-#if HWY_TARGET == HWY_SCALAR
-  std::copy_n(loaded_, m_ * m_, scores_);
-#else
-  const hn::FixedTag<float, 4> d;
   for (int i = 0; i < m_; ++i) {
-    for (int j = 0; j < m_; j += 4) {
-      for (int k = 0; k < kLanes; k += 4) {
-        const float* from = loaded_ + i * stride + k * m_ + j;
-        const auto block0 = hn::LoadU(d, from), block1 = hn::LoadU(d, from + m_);
-        const auto block2 = hn::LoadU(d, from + 2 * m_), block3 = hn::LoadU(d, from + 3 * m_);
-        const auto even_low = hn::InterleaveLower(d, block0, block2);
-        const auto even_high = hn::InterleaveUpper(d, block0, block2);
-        const auto odd_low = hn::InterleaveLower(d, block1, block3);
-        const auto odd_high = hn::InterleaveUpper(d, block1, block3);
-        float* to = scores_ + (i * m_ + j) * kLanes + k;
-        hn::Store(hn::InterleaveLower(d, even_low, odd_low), d, to);
-        if (j + 1 < m_) hn::Store(hn::InterleaveUpper(d, even_low, odd_low), d, to + kLanes);
-        if (j + 2 < m_) hn::Store(hn::InterleaveLower(d, even_high, odd_high), d, to + 2 * kLanes);
-        if (j + 3 < m_) hn::Store(hn::InterleaveUpper(d, even_high, odd_high), d, to + 3 * kLanes);
-      }
-    }
+    TransposeTiles(loaded_ + i * stride, m_, kLanes, m_, scores_ + i * m_ * kLanes, kLanes);
   }
-#endif
 }
 
 // Mean of the line of entries first, first + step, .. without its maximum.

@@ -124,7 +124,7 @@ HWY_NOINLINE inline void LoadRows(const Problem& problem, const Tile& tile, int6
   const int64_t existing = std::clamp(tile.columns - column, int64_t{0}, columns);
   if (existing_rows < rows || existing < columns) {
     for (int64_t i = 0; i < rows; ++i) std::fill_n(out + i * out_stride, columns, 0.0f);
-    if (existing == 0) return;
+    if (existing_rows == 0 || existing == 0) return;
   }
   ScoreRule rule{.kept_bits = problem.score_kind == ScoreKind::kGiven ? ~0u : 0x7fffffffu};
   if (problem.score_kind == ScoreKind::kMagnitudeTimesColumnNorm) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "solver/cpu/block_solver-inl.h"
+#include "solver/cpu/entropic_plans-inl.h"
 #include "solver/cpu/exhaustive_solver-inl.h"
 #include "solver/cpu/lane_solver-inl.h"
 
@@ -28,7 +29,11 @@ class RowSolver {
  public:
   explicit RowSolver(const Problem& problem) : m_(problem.pattern.m), blocks_(problem) {
     const auto [n, m] = problem.pattern;
-    if (problem.options.method != Method::kOptimal || n == 0 || n == m) return;
+    if (n == 0 || n == m) return;
+    if (problem.options.method == Method::kTsenor) {
+      plans_ = std::make_unique<EntropicPlans<kWidth>>(problem);
+    }
+    if (problem.options.method != Method::kOptimal) return;
     if (m == ExhaustiveSolver::kM) exhaustive_.emplace(problem);
     if (m <= LaneSolver::kMaxM) lanes_.emplace(problem);
   }
@@ -43,8 +48,8 @@ class RowSolver {
     double* potentials = tile.potentials;
     if (potentials) potentials += number * blocks * 2 * m_;
     SolveStats total;
-    for (int64_t first = 0; first < blocks; first += LaneSolver::kLanes) {
-      const int count = static_cast<int>(std::min<int64_t>(LaneSolver::kLanes, blocks - first));
+    for (int64_t first = 0; first < blocks; first += kGroup) {
+      const int count = static_cast<int>(std::min<int64_t>(kGroup, blocks - first));
       if (!SolveGroup(tile, row, first * m_, count, potentials, total)) return false;
       if (potentials) potentials += 2 * m_ * count;
     }
@@ -72,12 +77,14 @@ class RowSolver {
 
   bool SolveBlocks(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                    SolveStats& total) {
-    SolveStats stats[LaneSolver::kLanes];
+    if (plans_) plans_->Solve(tile, row, column, count);
+    SolveStats stats[kGroup];
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
       if (!(solved >> k & 1)) {
         typename BlockSolver<kWidth>::Start start;
         if (lanes_) start.sweeps = lanes_->StartOf(k, start.row_potential, start.column_potential);
+        if (plans_) start.plan = plans_->PlanOf(k);
         double* const of_block = potentials ? potentials + 2 * m_ * k : nullptr;
         if (!blocks_.Solve(tile, row, column + k * m_, of_block, stats[k], &start)) return false;
       }
@@ -86,10 +93,15 @@ class RowSolver {
     return true;
   }
 
+  // Neighbouring blocks, one in each lane. Only small blocks meet a LaneSolver.
+  static constexpr int kGroup = EntropicPlans<kWidth>::kLanes;
+  static_assert(kWidth > LaneSolver::kMaxM || kGroup == LaneSolver::kLanes);
+
   const int m_;
   BlockSolver<kWidth> blocks_;
-  std::optional<ExhaustiveSolver> exhaustive_;  // m = 4
-  std::optional<LaneSolver> lanes_;             // for small blocks: most need nothing else
+  std::optional<ExhaustiveSolver> exhaustive_;    // m = 4
+  std::optional<LaneSolver> lanes_;               // for small blocks: most need nothing else
+  std::unique_ptr<EntropicPlans<kWidth>> plans_;  // with Method::kTsenor
 };
 
 template <int kWidth>

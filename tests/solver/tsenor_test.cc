@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string_view>
 #include <vector>
 
 #include "solver/limits.h"
@@ -24,24 +25,46 @@ Problem TsenorProblem(Pattern pattern, TsenorOptions options = {}) {
   return problem;
 }
 
+// How the masks of some blocks compare with those of the oracle.
+struct Agreement {
+  int blocks = 0;
+  int same = 0;
+  long double value = 0;
+  long double oracle_value = 0;
+};
+
 class TsenorTest : public BackendTest {
  protected:
-  // Every block's mask equals that of the oracle. Gaussian scores have no ties to break.
-  void ExpectOraclesMasks(Pattern pattern, const TsenorOptions& options, int blocks,
-                          uint64_t seed) {
+  void Compare(WeightKind kind, Pattern pattern, const TsenorOptions& options, int blocks,
+               uint64_t seed, Agreement& agreement) {
     const int m = pattern.m;
-    const auto weights = GenerateBlocks(WeightKind::kGaussian, m, blocks, seed);
+    const auto weights = GenerateBlocks(kind, m, blocks, seed);
     const auto solved =
         SolveWholeMatrix(solver(), TsenorProblem(pattern, options), weights.data(), m, blocks * m);
     for (int block = 0; block < blocks; ++block) {
       const auto scores = MagnitudesOfBlock(weights, m, blocks * m, m, 0, block);
-      ASSERT_EQ(solved.KeptOfBlock(0, block), MaskByExplicitDykstra(scores, pattern, options))
-          << pattern.n << ":" << m << ", block " << block;
+      const auto expected = MaskByExplicitDykstra(scores, pattern, options);
+      ++agreement.blocks;
+      agreement.same += solved.KeptOfBlock(0, block) == expected;
+      agreement.value += KeptSum(scores, solved.KeptOfBlock(0, block));
+      agreement.oracle_value += KeptSum(scores, expected);
     }
+  }
+
+  // Gaussian scores have no ties, but their S may nearly tie, where the sums of lines determine it:
+  // at 3:4 every fourth block has two entries below the cap whose S differ by less than 1e-6, some
+  // by 1e-17. The order of those is an accident of rounding, and float32 has others than float64:
+  // 0.7 % of the masks differ at 3:4, 0.1 % at 4:8, none was seen to from M = 16 on.
+  void ExpectTheOraclesMasks(const Agreement& agreement, long double value_tolerance) {
+    if (std::string_view(GetParam().name) == "Reference") {
+      EXPECT_EQ(agreement.same, agreement.blocks);
+    }
+    EXPECT_GE(agreement.same, 0.99 * agreement.blocks);
+    EXPECT_NEAR(agreement.value, agreement.oracle_value, value_tolerance * agreement.oracle_value);
   }
 };
 
-TEST_P(TsenorTest, MasksEqualAnIndependentDykstraAndRounding) {
+TEST_P(TsenorTest, MasksEqualThoseOfAnIndependentDykstraAndRounding) {
   struct Run {
     Pattern pattern;
     int blocks;
@@ -50,19 +73,38 @@ TEST_P(TsenorTest, MasksEqualAnIndependentDykstraAndRounding) {
        {Run{{1, 2}, 100}, Run{{2, 4}, 200}, Run{{1, 4}, 100}, Run{{3, 4}, 100}, Run{{5, 7}, 50},
         Run{{4, 8}, 100}, Run{{8, 16}, 40}, Run{{4, 16}, 20}, Run{{16, 32}, 12}, Run{{8, 32}, 8},
         Run{{24, 48}, 3}, Run{{32, 64}, 2}, Run{{48, 96}, 1}, Run{{64, 128}, 1}}) {
-    ExpectOraclesMasks(pattern, {}, blocks, 11);
-    if (HasFatalFailure()) return;
+    SCOPED_TRACE(testing::Message() << pattern.n << ":" << pattern.m);
+    Agreement agreement;
+    Compare(WeightKind::kGaussian, pattern, {}, blocks, 11, agreement);
+    ExpectTheOraclesMasks(agreement, pattern.m <= 4 ? 1e-4 : 1e-6);
   }
 }
 
 TEST_P(TsenorTest, MasksFollowTauIterationsAndSwaps) {
   // Few iterations leave many lines short, so that the swaps have work to do.
-  for (const double tau : {1.0, 20.0, 500.0}) {
+  for (const double tau : {1.0, 20.0, kMaxTau}) {
     for (const int iterations : {1, 3, 50}) {
+      SCOPED_TRACE(testing::Message() << "tau " << tau << ", iterations " << iterations);
+      Agreement agreement;
       for (const int swaps : {0, 1, 10, 1000}) {
-        ExpectOraclesMasks({4, 8}, {.tau = tau, .iterations = iterations, .swaps = swaps}, 20, 5);
-        ExpectOraclesMasks({8, 16}, {.tau = tau, .iterations = iterations, .swaps = swaps}, 5, 6);
-        if (HasFatalFailure()) return;
+        const TsenorOptions options = {.tau = tau, .iterations = iterations, .swaps = swaps};
+        Compare(WeightKind::kGaussian, {4, 8}, options, 20, 5, agreement);
+        Compare(WeightKind::kGaussian, {8, 16}, options, 5, 6, agreement);
+      }
+      ExpectTheOraclesMasks(agreement, 1e-6);
+    }
+  }
+}
+
+// Scores whose powers and scales go to the ends of their ranges, and scores that tie.
+TEST_P(TsenorTest, ValuesEqualTheOraclesOnScoresOfEveryKind) {
+  for (const WeightKind kind : kAllWeightKinds) {
+    for (const Pattern pattern : {Pattern{1, 8}, Pattern{8, 16}, Pattern{28, 32}}) {
+      for (const double tau : {200.0, kMaxTau}) {
+        SCOPED_TRACE(testing::Message() << Name(kind) << ", " << pattern.n << ":" << pattern.m);
+        Agreement agreement;
+        Compare(kind, pattern, {.tau = tau}, 2, 5, agreement);
+        EXPECT_NEAR(agreement.value, agreement.oracle_value, 1e-6 * agreement.oracle_value);
       }
     }
   }
@@ -121,8 +163,8 @@ TEST_P(TsenorTest, TheErrorOnGaussianWeightsIsThePublishedOneAndProven) {
   EXPECT_EQ(tsenor.sweeps, 300 * blocks);
 }
 
-// Here the scales of rows and columns drift apart, and where nothing held them together those of
-// the rows would fall below float64 within 500 iterations.
+// Here the scales of rows and columns drift apart: without measures against it those of the rows
+// would fall below float64 within 500 iterations, and below float32 within 70.
 TEST_P(TsenorTest, ScalesStayInRangeWhileTheyDrift) {
   const int m = 128;
   std::vector<float> weights(m * m);
