@@ -1,4 +1,6 @@
-// The one quantisation rule of all backends: integer optima are comparable to the bit.
+// The one grid of whole quanta: on scores that lie on it, the integer optima of all backends are
+// equal to the bit. (The reference backend rounds all scores to it; cpu and cuda quantise
+// residuals, far finer.)
 //
 //   Let max be the greatest score of a block and max = f * 2^e with f in [0.5, 1) (frexp).
 //   W_ij = score_ij * 2^(kQuantisationBits - e), rounded to the nearest integer, ties to even,

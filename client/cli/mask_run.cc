@@ -99,7 +99,8 @@ absl::StatusOr<TensorReport> SolveOne(const MaskRun& run, size_t index,
   if (range.has_value()) *header->mutable_file() = *range;
   absl::StatusOr<v1::SolveSummary> summary =
       solve(range ? client::TensorSource{} : SourceOf(run, tensor));
-  if (range.has_value() && written.ok() && run.transfer.StreamsAfter(summary.status())) {
+  if (range.has_value() && written.ok() &&
+      run.transfer.StreamsAfter(summary.status(), tensor.source)) {
     run.progress.Note(absl::StrFormat("%s is streamed: %s", Printable(tensor.name()),
                                       Printable(std::string(summary.status().message()))));
     header->clear_file();

@@ -62,9 +62,18 @@ std::optional<v1::FileRange> Transfer::RangeOf(const client::CheckpointTensor& t
   return range;
 }
 
-bool Transfer::StreamsAfter(const absl::Status& answer) const {
-  return falls_back_ && (absl::IsNotFound(answer) || absl::IsPermissionDenied(answer) ||
-                         absl::IsFailedPrecondition(answer));
+bool Transfer::StreamsAfter(const absl::Status& answer,
+                            const client::CheckpointTensor& tensor) const {
+  if (!falls_back_) return false;
+  if (!absl::IsNotFound(answer) && !absl::IsPermissionDenied(answer) &&
+      !absl::IsFailedPrecondition(answer)) {
+    return false;
+  }
+  // A file that is being rewritten would be streamed half old, half new.
+  const client::SafetensorsFile& shard = checkpoint_->shards()[tensor.shard];
+  const auto now = client::MappedFile::Open(shard.path());
+  return now.ok() && now->bytes().size() == shard.file_bytes() &&
+         now->mtime_ns() == shard.mtime_ns();
 }
 
 }  // namespace tsenor::cli

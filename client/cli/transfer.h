@@ -30,8 +30,8 @@ class Transfer {
   std::optional<v1::FileRange> RangeOf(const client::CheckpointTensor& tensor) const;
 
   // Whether a tensor by reference is streamed after this answer of the server: it is, with "auto",
-  // if the server cannot read the file.
-  bool StreamsAfter(const absl::Status& answer) const;
+  // if the server cannot read the file, and the file is still as it was when it was opened.
+  bool StreamsAfter(const absl::Status& answer, const client::CheckpointTensor& tensor) const;
 
  private:
   Transfer(bool falls_back, const client::Checkpoint& checkpoint)

@@ -10,11 +10,11 @@
 namespace tsenor::wire {
 namespace {
 
-// The first line of a regular file, which ends within its first `limit` bytes; nullopt if there is
-// none. `error` is errno.
+// The first line of a regular file (not of a link to one: the line is published), which ends within
+// its first `limit` bytes and is printable ASCII; nullopt if there is none. `error` is errno.
 std::optional<std::string> FirstLine(const std::string& path, size_t limit, int& error) {
   // O_NONBLOCK: opening a pipe would wait for its writer.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
   error = fd < 0 ? errno : 0;
   if (fd < 0) return std::nullopt;
   struct stat info {};
@@ -26,6 +26,8 @@ std::optional<std::string> FirstLine(const std::string& path, size_t limit, int&
   text.resize(static_cast<size_t>(size));
   text.resize(std::min(text.find('\n'), text.size()));
   if (text.empty() || text.size() > limit) return std::nullopt;
+  const auto printable = [](char c) { return c >= ' ' && c <= '~'; };
+  if (!std::all_of(text.begin(), text.end(), printable)) return std::nullopt;
   return text;
 }
 

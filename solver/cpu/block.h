@@ -18,7 +18,7 @@ inline double PowerOfTwo(int exponent) {
 inline bool IsTolerable(double value, double bound, double gap_tolerance) {
   constexpr double kQuantum = 1.0 / (1 << kQuantisationBits);
   const double gap = bound - value;
-  return gap <= gap_tolerance * bound && gap < kQuantum;
+  return gap <= gap_tolerance * bound && gap < 0.5 * kQuantum;  // the rest is room for rounding
 }
 
 // A block, padded to kWidth x kWidth, entry (i, j) at i * kWidth + j; suffix _t: the transpose,

@@ -76,7 +76,7 @@ void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
 // A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
 //
 // Holds everything that a block needs while it is solved, kept between blocks, so that none
-// allocates. Large (kWidth = 128: 400 KB): lives on the heap.
+// allocates. Large (kWidth = 128: 270 KB): lives on the heap.
 //
 // Not thread-safe: one per thread.
 template <int kWidth>
@@ -95,8 +95,8 @@ class BlockSolver {
 
   // Solves the block whose first entry is (row, column) of `tile`, and sets the bits of its kept
   // entries in the tile's mask, whose rows the caller has cleared. `potentials` (may be null):
-  // where its 2 m potentials go. `start` (may be null): takes the place of the sweeps. False: an
-  // internal error, no optimum was found.
+  // where its 2 m potentials go. `start` (may be null, but for kTsenor, whose plan it brings):
+  // takes the place of the sweeps. False: an internal error, no optimum was found.
   bool Solve(const Tile& tile, int64_t row, int64_t column, double* potentials, SolveStats& stats,
              const Start* start = nullptr);
 
@@ -328,8 +328,9 @@ bool BlockSolver<kWidth>::IsSolved() const {
 template <int kWidth>
 bool BlockSolver<kWidth>::Refine(bool solved, double quanta, SolveStats& stats) {
   bool in_range = solved;
+  int failures = 0;
   for (int round = 0; round < kMaxRefinements; ++round) {
-    if (!in_range) quanta = CoarseQuanta();
+    if (!in_range) quanta = std::ldexp(CoarseQuanta(), -3 * failures++);
     QuantiseResidualsWidely(block_, row_potential_, column_potential_, quanta, finish_);
     SearchLines(finish_);
     TightFill(finish_).Run();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,8 +23,11 @@ constexpr int kMaxThreads = 1024;
 // The cores that this process may run on (its cpuset; a CPU quota is not seen).
 int AvailableCores() {
   cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return 1;
-  return std::max(1, CPU_COUNT(&cores));
+  // More cores than the set can name: all of them.
+  const bool named = sched_getaffinity(0, sizeof(cores), &cores) == 0;
+  const int count =
+      named ? CPU_COUNT(&cores) : static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, count);
 }
 
 std::string ProcessorName() {

@@ -84,6 +84,7 @@ class Finisher {
 
   FinishResult Run() {
     FinishResult result;
+    if (GreatestPotential() > kFinishRange) return result;
     int missing = supply_.Count(p_);
     while (missing > 0) {
       Search();

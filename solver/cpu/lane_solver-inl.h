@@ -191,7 +191,7 @@ inline void LaneSolver::MeasureLines() {
   // Not the blocks without scores, nor those with scores that a caller should have refused.
   const auto finite = hn::Lt(hn::Load(d, greatest_), hn::Set(d, HUGE_VALF));
   const auto usable = hn::And(finite, hn::Gt(hn::Load(d, greatest_), hn::Zero(d)));
-  const auto is_number = hn::Eq(mean, mean);
+  const auto is_number = hn::Ge(mean, hn::Zero(d));  // and then so are all scores
   hn::Store(hn::IfThenElseZero(hn::And(usable, is_number), hn::Set(d, 1.0f)), d, usable_);
 }
 

@@ -56,7 +56,8 @@ int QuantiseLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT li
 // two), with the positive ones kept. Returns how many the rows miss.
 //
 // What float32 rounds does not matter: a residual near zero is the difference of two numbers close
-// to each other, which is exact, if a + b is (cpu/block_solver-inl.h rounds them so that it is).
+// to each other, which is exact, if a + b is (RoundPotential() in cpu/sweeps-inl.h); the rest is
+// for the refinement.
 template <int kWidth>
 int QuantiseResiduals(const Block<kWidth>& block, float scale, FinishProblem<kWidth>& finish) {
   std::fill_n(finish.row_potential, kWidth, 0);

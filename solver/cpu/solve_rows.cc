@@ -61,17 +61,16 @@ class RowSolver {
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
     if (!exhaustive_) return SolveBlocks(tile, row, column, count, potentials, total);
-    const double bound_before = total.bound;
+    SolveStats other = {.bound = total.bound};  // block by block, whatever the size of a group
     exhaustive_->Solve(tile, row, column, count, total);
     if (potentials == nullptr) return true;
     // A search has no potentials: those of another optimum, and the bound that they prove.
-    std::vector<uint8_t> unused_mask(MaskRowBytes(tile.columns));
+    unused_mask_.resize(MaskRowBytes(tile.columns));
     Tile of_potentials = tile;
-    of_potentials.mask = unused_mask.data();
+    of_potentials.mask = unused_mask_.data();
     of_potentials.mask_row_stride = 0;
-    SolveStats other;
     const bool solved = SolveBlocks(of_potentials, row, column, count, potentials, other);
-    total.bound = bound_before + other.bound;
+    total.bound = other.bound;
     return solved;
   }
 
@@ -99,6 +98,7 @@ class RowSolver {
 
   const int m_;
   BlockSolver<kWidth> blocks_;
+  std::vector<uint8_t> unused_mask_;  // of the blocks that are solved for their potentials alone
   std::optional<ExhaustiveSolver> exhaustive_;    // m = 4
   std::optional<LaneSolver> lanes_;               // for small blocks: most need nothing else
   std::unique_ptr<EntropicPlans<kWidth>> plans_;  // with Method::kTsenor
@@ -106,11 +106,12 @@ class RowSolver {
 
 template <int kWidth>
 void SolveRowsOfWidth(BlockRows& rows) {
-  const auto solver = std::make_unique<RowSolver<kWidth>>(rows.problem());
   BlockRow row;
-  while (rows.Next(row)) {
+  if (!rows.Next(row)) return;
+  const auto solver = std::make_unique<RowSolver<kWidth>>(rows.problem());
+  do {
     if (!solver->Solve(*row.tile, row.number)) rows.SetFailed();
-  }
+  } while (rows.Next(row));
 }
 
 }  // namespace

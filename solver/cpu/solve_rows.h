@@ -5,7 +5,7 @@
 
 namespace tsenor::cpu {
 
-// Solves block rows until none is left. Allocates a working memory of up to 0.4 MB once, 0.9 MB
+// Solves block rows until none is left. Allocates a working memory of up to 0.3 MB once, 2.1 MB
 // with Method::kTsenor; neither this method nor Method::kOptimal allocates anything for a block.
 // Thread-safe: called by every thread that takes part.
 void SolveRows(BlockRows& rows);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -96,13 +97,27 @@ TEST_F(TransferTest, LinksAreResolvedFirst) {
 
 TEST_F(TransferTest, OnlyAutoFallsBackAndOnlyFromFilesThatCannotBeRead) {
   const Transfer automatic = *Plan("auto");
-  EXPECT_TRUE(automatic.StreamsAfter(absl::NotFoundError("")));
-  EXPECT_TRUE(automatic.StreamsAfter(absl::PermissionDeniedError("")));
-  EXPECT_TRUE(automatic.StreamsAfter(absl::FailedPreconditionError("")));
-  EXPECT_FALSE(automatic.StreamsAfter(absl::InvalidArgumentError("")));
-  EXPECT_FALSE(automatic.StreamsAfter(absl::UnavailableError("")));
-  EXPECT_FALSE(automatic.StreamsAfter(absl::OkStatus()));
-  EXPECT_FALSE(Plan("reference")->StreamsAfter(absl::NotFoundError("")));
+  const client::CheckpointTensor tensor = checkpoint_->Tensors()[0];
+  EXPECT_TRUE(automatic.StreamsAfter(absl::NotFoundError(""), tensor));
+  EXPECT_TRUE(automatic.StreamsAfter(absl::PermissionDeniedError(""), tensor));
+  EXPECT_TRUE(automatic.StreamsAfter(absl::FailedPreconditionError(""), tensor));
+  EXPECT_FALSE(automatic.StreamsAfter(absl::InvalidArgumentError(""), tensor));
+  EXPECT_FALSE(automatic.StreamsAfter(absl::UnavailableError(""), tensor));
+  EXPECT_FALSE(automatic.StreamsAfter(absl::OkStatus(), tensor));
+  const absl::StatusOr<Transfer> reference = Plan("reference");
+  EXPECT_FALSE(reference->StreamsAfter(absl::NotFoundError(""), checkpoint_->Tensors()[0]));
+}
+
+TEST_F(TransferTest, AFileThatHasChangedIsNotStreamedHalfOldHalfNew) {
+  const Transfer automatic = *Plan("auto");
+  const client::CheckpointTensor tensor = checkpoint_->Tensors()[0];
+  const absl::Status changed = absl::FailedPreconditionError("has changed");
+  EXPECT_TRUE(automatic.StreamsAfter(changed, tensor));
+  std::filesystem::last_write_time(
+      file_, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_FALSE(automatic.StreamsAfter(changed, tensor));
+  std::filesystem::remove(file_);
+  EXPECT_FALSE(automatic.StreamsAfter(changed, tensor));
 }
 
 }  // namespace

@@ -116,6 +116,14 @@ TEST_F(WeightsDirectoryTest, AFileInItTellsItsId) {
   std::filesystem::remove(file);
   ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
   EXPECT_FALSE(wire::DirectoryId(directory_ / "open").has_value());
+  // Whoever may write to the directory must not make the server publish another file.
+  std::filesystem::remove(file);
+  WriteWholeFile(directory_ / "secret", "token");
+  std::filesystem::create_symlink("../secret", file);
+  EXPECT_FALSE(wire::DirectoryId(directory_ / "open").has_value());
+  std::filesystem::remove(file);
+  WriteWholeFile(file, "caf\xe9");
+  EXPECT_FALSE(wire::DirectoryId(directory_ / "open").has_value());
 }
 
 // Reads `size` bytes at `offset` of the tensor.
