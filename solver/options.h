@@ -6,7 +6,8 @@
 
 namespace tsenor {
 
-// solver/README.md, "Methods", defines each. Of equal scores the first entry wins, row by row (but with kOptimal).
+// solver/README.md, "Methods", defines each. Of equal scores the first entry wins, row by row (but
+// with kOptimal).
 enum class Method {
   kOptimal,    // sweeps, rounding, exact finish, float64 certificate
   kTsenor,     // Dykstra, greedy rounding and swaps as published: arXiv 2505.23949
