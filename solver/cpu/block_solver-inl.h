@@ -14,6 +14,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 
 #include "solver/cpu/block.h"
 #include "solver/cpu/exact_finish-inl.h"
@@ -26,6 +27,7 @@
 #include "solver/cpu/rounding-inl.h"
 #include "solver/cpu/sweeps-inl.h"
 #include "solver/cpu/ties-inl.h"
+#include "solver/cpu/transpose-inl.h"
 #include "solver/limits.h"
 #include "solver/mask_bits.h"
 #include "solver/problem.h"
@@ -44,34 +46,6 @@ constexpr int kRefinementBits = 12;  // more bits per refinement
 // Scores tie if more entries than this, plus one for every 64 of a line, are within reach.
 constexpr float kTieEntries = 1.1f;
 constexpr float kTieReach = 12;  // potentials are snapped to entries this many reaches away
-
-// to[j][i] = from[i][j] for i, j < m. What lies beyond m in `from` must be 0.
-template <int kWidth>
-void Transpose(const float* HWY_RESTRICT from, int m, float* HWY_RESTRICT to) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int i = 0; i < m; ++i) {
-    for (int j = 0; j < m; ++j) to[j * kWidth + i] = from[i * kWidth + j];
-  }
-#else
-  const hn::FixedTag<float, 4> d;
-  for (int i = 0; i < m; i += 4) {
-    for (int j = 0; j < m; j += 4) {
-      const float* at = from + i * kWidth + j;
-      const auto row0 = hn::Load(d, at), row1 = hn::Load(d, at + kWidth);
-      const auto row2 = hn::Load(d, at + 2 * kWidth), row3 = hn::Load(d, at + 3 * kWidth);
-      const auto even_low = hn::InterleaveLower(d, row0, row2);
-      const auto even_high = hn::InterleaveUpper(d, row0, row2);
-      const auto odd_low = hn::InterleaveLower(d, row1, row3);
-      const auto odd_high = hn::InterleaveUpper(d, row1, row3);
-      float* target = to + j * kWidth + i;
-      hn::Store(hn::InterleaveLower(d, even_low, odd_low), d, target);
-      hn::Store(hn::InterleaveUpper(d, even_low, odd_low), d, target + kWidth);
-      hn::Store(hn::InterleaveLower(d, even_high, odd_high), d, target + 2 * kWidth);
-      hn::Store(hn::InterleaveUpper(d, even_high, odd_high), d, target + 3 * kWidth);
-    }
-  }
-#endif
-}
 
 // A block of m x m is worked on in the least kWidth of 4, 8, 16, 32, 64, 128 that holds it.
 //
@@ -104,7 +78,7 @@ class BlockSolver {
   // Each returns once kept_ and the potentials hold an answer; certificate_ then matches them.
   void SolveTrivially();
   bool SolveOptimally(SweepResult sweeps, SolveStats& stats);
-  int Quantise(const SweepResult& sweeps);
+  int Quantise(const SweepResult& sweeps, bool tied);
   bool IsTied(const SweepResult& sweeps) const;
   bool IsSolved() const;
   bool Refine(bool solved, double quanta, SolveStats& stats);
@@ -217,7 +191,7 @@ void BlockSolver<kWidth>::Load(const Tile& tile, int64_t row, int64_t column) {
     float* scores = block_.scores + i;
     hn::Store(hn::Mul(hn::Mul(hn::Load(d, scores), first), second), d, scores);
   }
-  Transpose<kWidth>(block_.scores, m_, block_.scores_t);
+  TransposeTiles(block_.scores, kWidth, m_, m_, block_.scores_t, kWidth);
 }
 
 // Every line's mean without its maximum; lanes are the lines.
@@ -284,14 +258,16 @@ SweepResult BlockSolver<kWidth>::Take(const Start& start) {
 template <int kWidth>
 bool BlockSolver<kWidth>::SolveOptimally(SweepResult sweeps, SolveStats& stats) {
   stats.sweeps = sweeps.sweeps;
-  int missing = Quantise(sweeps);
-  if (missing > m_ && !IsTied(sweeps) && !ScaledBothWays(block_)) {
+  bool tied = IsTied(sweeps);
+  int missing = Quantise(sweeps, tied);
+  if (missing > m_ && !tied && !ScaledBothWays(block_)) {
     // The wrong schedule after all: the softest one serves all blocks.
     sweeps = Sweep(block_, quantile_factor_, kScaledBothWays);
     stats.sweeps += sweeps.sweeps;
-    missing = Quantise(sweeps);
+    tied = IsTied(sweeps);
+    missing = Quantise(sweeps, tied);
   }
-  if (missing > m_ || IsTied(sweeps) || ScaledBothWays(block_)) {
+  if (missing > m_ || tied || ScaledBothWays(block_)) {
     SearchLines(finish_);
     TightFill(finish_).Run();
   }
@@ -299,11 +275,11 @@ bool BlockSolver<kWidth>::SolveOptimally(SweepResult sweeps, SolveStats& stats) 
   return (in_range && IsSolved()) || Refine(in_range, quanta_, stats);
 }
 
-// Sets up the finish from the potentials that sweeps have found; returns the entries that rows
-// miss.
+// Sets up the finish from the potentials that sweeps have found, snapped if scores tie; returns the
+// entries that rows miss.
 template <int kWidth>
-int BlockSolver<kWidth>::Quantise(const SweepResult& sweeps) {
-  if (IsTied(sweeps)) SnapPotentials(block_, kTieReach * sweeps.reach);
+int BlockSolver<kWidth>::Quantise(const SweepResult& sweeps, bool tied) {
+  if (tied) SnapPotentials(block_, kTieReach * sweeps.reach);
   std::copy_n(block_.row_potential, kWidth, row_potential_);
   std::copy_n(block_.column_potential, kWidth, column_potential_);
   quanta_ = std::ldexp(1.0f, kResidualBits - 1 - std::ilogb(block_.mean));

@@ -59,7 +59,7 @@ LineSet<kWidth> SnapLines(const float* scores, float potential, float reach,
 // Makes entries that are within `reach` of tight tight exactly, as far as they form a forest: from
 // a row on, its near-tight columns are snapped to it, then their near-tight rows to those, and so
 // on. Where scores tie, all entries of a tied cell of rows and columns then have a residual of
-// exactly 0.
+// exactly 0 (if their differences are exact in float32, as those of scores of few bits are).
 template <int kWidth>
 void SnapPotentials(Block<kWidth>& block, float reach) {
   LineSet<kWidth> open_rows = LineSet<kWidth>::First(block.m), open_columns = open_rows;
