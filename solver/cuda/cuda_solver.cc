@@ -31,6 +31,16 @@ absl::Status CheckTiles(const Batch& batch) {
   return absl::OkStatus();
 }
 
+// A graph would copy the list of tiles, when it runs, from host memory that is long gone.
+absl::Status CheckNotCapturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus capturing;
+  const absl::Status status =
+      ToStatus(cudaStreamIsCapturing(stream, &capturing), "cudaStreamIsCapturing");
+  if (!status.ok() || capturing == cudaStreamCaptureStatusNone) return status;
+  return absl::InvalidArgumentError(absl::StrCat("a batch that a graph captures must have at most ",
+                                                 cuda::kTilesInParameters, " tiles"));
+}
+
 class CudaSolver final : public Solver {
  public:
   CudaSolver(int device, const cudaDeviceProp& properties)
@@ -70,10 +80,11 @@ class CudaSolver final : public Solver {
   static absl::Status SolveOnDevice(const Batch& batch) {
     auto* const stream = static_cast<cudaStream_t>(batch.stream);
     const cuda::LaunchConfig config = cuda::ConfigFor(batch.problem, batch.tiles);
+    absl::Status status = config.list_bytes > 0 ? CheckNotCapturing(stream) : absl::OkStatus();
+    if (!status.ok()) return status;
     void* memory = nullptr;
-    absl::Status status =
-        ToStatus(cudaMallocAsync(&memory, config.workspace_bytes + sizeof(int32_t), stream),
-                 "cudaMallocAsync");
+    status = ToStatus(cudaMallocAsync(&memory, config.workspace_bytes + sizeof(int32_t), stream),
+                      "cudaMallocAsync");
     if (!status.ok()) return status;
     auto* const workspace = static_cast<std::byte*>(memory);
     auto* const unsolved = reinterpret_cast<int32_t*>(workspace + config.workspace_bytes);

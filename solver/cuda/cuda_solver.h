@@ -15,7 +15,8 @@ int CudaDeviceCount();
 //
 // Takes batches in host memory, which it stages and solves in pieces before Solve() returns, and in
 // device memory, which it solves on the batch's stream. There, an internal error that would leave a
-// block without an optimum leaves it with a feasible mask that does not count as proven.
+// block without an optimum leaves it with a feasible mask that does not count as proven, and a
+// stream that is being captured into a graph takes at most 32 tiles.
 //
 // Errors: NotFound if there is no such GPU; FailedPrecondition if it is too old; Unavailable if it
 // does not answer.

@@ -45,7 +45,10 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
       Aligned(config.blocks_per_pass * static_cast<int64_t>(sizeof(BlockResult)));
   const int64_t mask_bytes =
       config.blocks_per_pass * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t));
-  config.workspace_bytes = config.results_bytes + Aligned(mask_bytes);
+  if (tiles.size() > kTilesInParameters) {
+    config.list_bytes = Aligned(static_cast<int64_t>(tiles.size() * sizeof(PassTile)));
+  }
+  config.workspace_bytes = config.results_bytes + Aligned(mask_bytes) + config.list_bytes;
   return config;
 }
 
@@ -63,27 +66,45 @@ int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles) {
   return blocks;
 }
 
-std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const Tile> tiles,
+std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> tiles) {
+  const int m = problem.pattern.m;
+  std::vector<PassTile> numbered;
+  numbered.reserve(tiles.size());
+  int64_t blocks = 0, rows = 0;
+  for (const Tile& tile : tiles) {
+    const int64_t blocks_per_row = BlocksAlong(tile.columns, m);
+    numbered.push_back({tile, blocks, rows, blocks_per_row});
+    rows += BlocksAlong(tile.rows, m);
+    blocks += BlocksAlong(tile.rows, m) * blocks_per_row;
+  }
+  return numbered;
+}
+
+std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const PassTile> tiles,
                                 int64_t blocks_per_pass) {
-  const auto [n, m] = problem.pattern;
   std::vector<Pass> passes;
+  if (tiles.empty()) return passes;
+  const auto [n, m] = problem.pattern;
+  const int64_t blocks = tiles.back().first_block +
+                         BlocksAlong(tiles.back().tile.rows, m) * tiles.back().blocks_per_row;
   Pass pass = {};
   pass.problem = problem;
   pass.quantile_factor = n > 0 && n < m ? cpu::QuantileFactor(n, m) : 0.0f;
-  for (size_t first = 0; first < tiles.size(); first += kTilesPerPass) {
-    pass.tiles = static_cast<int>(std::min<size_t>(kTilesPerPass, tiles.size() - first));
-    int64_t blocks = 0, rows = 0;
-    for (int t = 0; t < pass.tiles; ++t) {
-      const Tile& tile = tiles[first + t];
-      const int64_t blocks_per_row = BlocksAlong(tile.columns, m);
-      pass.tile[t] = {tile, blocks, rows, blocks_per_row};
-      blocks += BlocksAlong(tile.rows, m) * blocks_per_row;
-      rows += BlocksAlong(tile.rows, m);
-    }
-    for (pass.first_block = 0; pass.first_block < blocks; pass.first_block += pass.blocks) {
-      pass.blocks = std::min(blocks_per_pass, blocks - pass.first_block);
-      passes.push_back(pass);
-    }
+  pass.tiles = static_cast<int>(tiles.size());
+  for (const PassTile& tile : tiles) pass.columns = std::max(pass.columns, tile.tile.columns);
+  if (tiles.size() <= kTilesInParameters) std::copy(tiles.begin(), tiles.end(), pass.tile);
+  pass.list = tiles.data();  // where TileOf() finds them here, in host memory
+  const auto row_of = [&pass](int64_t block) {
+    const PassTile& tile = pass.TileOf(block, &PassTile::first_block);
+    return tile.first_row + (block - tile.first_block) / tile.blocks_per_row;
+  };
+  for (int64_t first = 0; first < blocks; first += blocks_per_pass) {
+    pass.first_block = first;
+    pass.blocks = std::min(blocks_per_pass, blocks - first);
+    pass.first_row = row_of(first);
+    pass.rows = row_of(first + pass.blocks - 1) + 1 - pass.first_row;
+    passes.push_back(pass);
+    passes.back().list = nullptr;
   }
   return passes;
 }

@@ -30,8 +30,9 @@ struct LaunchConfig {
   int threads = 0;          // a CTA; one CTA a block
   size_t shared_bytes = 0;  // a CTA
   int64_t blocks_per_pass = 0;
-  int64_t workspace_bytes = 0;  // of a pass
-  int64_t results_bytes = 0;    // its first part; the masks follow
+  int64_t workspace_bytes = 0;  // of a pass: results, masks, list of tiles
+  int64_t results_bytes = 0;    // its first part
+  int64_t list_bytes = 0;       // its last part; 0 if the tiles fit into a kernel's parameters
 
   // In one line, for logs and tests.
   std::string ToString() const;
@@ -46,9 +47,13 @@ std::vector<Tile> GeneralTiles(const LaunchConfig& config, std::span<const Tile>
 // Number of blocks of the tiles.
 int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles);
 
+// The tiles with their numbers of blocks and block rows.
+std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> tiles);
+
 // Passes of at most `blocks_per_pass` blocks over tiles in device memory, in the order in which
-// they must be launched; without workspace.
-std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const Tile> tiles,
+// they must be launched; without workspace. More than kTilesInParameters tiles are not part of the
+// passes: Pass::list is to be set.
+std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const PassTile> tiles,
                                 int64_t blocks_per_pass);
 
 // `bytes` rounded up, so that arrays one after another are aligned as by cudaMalloc().

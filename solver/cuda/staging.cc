@@ -25,6 +25,31 @@ void CopyRows(const void* from, int64_t from_stride, void* to, int64_t to_stride
   }
 }
 
+// Enqueues launch(pass) for each pass over `tiles`, whose workspace is laid out as `config` says.
+template <typename Launch>
+absl::Status EnqueuePasses(const Problem& problem, std::span<const Tile> tiles,
+                           int64_t blocks_per_pass, const LaunchConfig& config,
+                           std::byte* workspace, cudaStream_t stream, Launch launch) {
+  const std::vector<PassTile> numbered = NumberTiles(problem, tiles);
+  PassTile* list = nullptr;
+  if (numbered.size() > kTilesInParameters) {
+    list = reinterpret_cast<PassTile*>(workspace + config.workspace_bytes - config.list_bytes);
+    // From pageable memory: read before the call returns.
+    const absl::Status status =
+        ToStatus(cudaMemcpyAsync(list, numbered.data(), numbered.size() * sizeof(PassTile),
+                                 cudaMemcpyHostToDevice, stream),
+                 "copying the list of tiles");
+    if (!status.ok()) return status;
+  }
+  for (Pass& pass : CutIntoPasses(problem, numbered, blocks_per_pass)) {
+    pass.list = list;
+    pass.results = reinterpret_cast<BlockResult*>(workspace);
+    pass.masks = reinterpret_cast<uint32_t*>(workspace + config.results_bytes);
+    if (const absl::Status status = launch(pass); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status EnqueueTiles(const Problem& problem, std::span<const Tile> tiles,
@@ -33,22 +58,20 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const Tile> tiles,
   absl::Status status =
       ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
   if (!status.ok()) return status;
-  const std::vector<Tile> general = GeneralTiles(config, tiles);
-  for (Pass& pass : CutIntoPasses(problem, general, config.blocks_per_pass)) {
-    pass.results = reinterpret_cast<BlockResult*>(workspace);
-    pass.masks = reinterpret_cast<uint32_t*>(workspace + config.results_bytes);
+  const auto general = [&](Pass& pass) {
     pass.unsolved = unsolved;
-    status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
-    if (!status.ok()) return status;
-    status = ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
-    if (!status.ok()) return status;
-  }
-  if (!config.exhaustive) return absl::OkStatus();
-  for (const Pass& pass : CutIntoPasses(problem, tiles, CountBlocks(problem, tiles))) {
-    status = ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
+    absl::Status launched = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
+    if (!launched.ok()) return launched;
+    return ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
+  };
+  status = EnqueuePasses(problem, GeneralTiles(config, tiles), config.blocks_per_pass, config,
+                         workspace, stream, general);
+  if (!status.ok() || !config.exhaustive) return status;
+  const auto exhaustive = [&](Pass& pass) {
+    return ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
+  };
+  return EnqueuePasses(problem, tiles, CountBlocks(problem, tiles), config, workspace, stream,
+                       exhaustive);
 }
 
 Staging::~Staging() {

@@ -62,26 +62,51 @@ TEST(LaunchConfigTest, OfExhaustivelySearchedTilesThoseWithPotentialsTakeTheGene
   EXPECT_FALSE(ConfigFor(ProblemOf(2, 8), tiles).exhaustive);
 }
 
-TEST(CutIntoPassesTest, EveryBlockIsInOnePass) {
+// Block by block: the tile that TileOf() finds, and the block row in it.
+TEST(CutIntoPassesTest, EveryBlockIsInOnePassAndFoundInItsTile) {
   const Problem problem = ProblemOf(2, 4);
-  std::vector<Tile> tiles;
-  for (int k = 0; k < 2 * kTilesPerPass + 5; ++k) tiles.push_back(TileOf(1 + k, 9 + 4 * k));
-  int64_t blocks = 0;
-  for (const Pass& pass : CutIntoPasses(problem, tiles, 100)) {
-    EXPECT_LE(pass.blocks, 100);
-    EXPECT_GT(pass.blocks, 0);
-    blocks += pass.blocks;
-    const PassTile& last = pass.tile[pass.tiles - 1];
-    const int64_t end = last.first_block + BlocksAlong(last.tile.rows, 4) * last.blocks_per_row;
-    EXPECT_LE(pass.first_block + pass.blocks, end);
+  for (const int count : {1, 5, kTilesInParameters, kTilesInParameters + 1, 101}) {
+    std::vector<Tile> tiles;
+    for (int k = 0; k < count; ++k) tiles.push_back(TileOf(1 + k, 9 + 4 * (k % 7)));
+    const auto numbered = NumberTiles(problem, tiles);
+    int64_t blocks = 0;
+    size_t t = 0;
+    for (Pass& pass : CutIntoPasses(problem, numbered, 100)) {
+      EXPECT_EQ(pass.first_block, blocks);
+      EXPECT_EQ(pass.columns, 9 + 4 * std::min(count - 1, 6));
+      ASSERT_EQ(pass.list, nullptr);
+      if (count > kTilesInParameters) pass.list = numbered.data();
+      for (int64_t k = 0; k < pass.blocks; ++k, ++blocks) {
+        if (t + 1 < tiles.size() && numbered[t + 1].first_block == blocks) ++t;
+        const PassTile& tile = pass.TileOf(blocks, &PassTile::first_block);
+        ASSERT_EQ(tile.first_block, numbered[t].first_block);
+        ASSERT_EQ(tile.tile.rows, tiles[t].rows);
+        const int64_t row = tile.first_row + (blocks - tile.first_block) / tile.blocks_per_row;
+        ASSERT_EQ(pass.TileOf(row, &PassTile::first_row).first_row, tile.first_row);
+        ASSERT_GE(row, pass.first_row);
+        ASSERT_LT(row, pass.first_row + pass.rows);
+        ASSERT_TRUE(k > 0 || row == pass.first_row);
+        ASSERT_TRUE(k + 1 < pass.blocks || row + 1 == pass.first_row + pass.rows);
+      }
+    }
+    EXPECT_EQ(blocks, CountBlocks(problem, tiles));
   }
-  EXPECT_EQ(blocks, CountBlocks(problem, tiles));
+  EXPECT_TRUE(CutIntoPasses(problem, {}, 100).empty());
+}
+
+TEST(LaunchConfigTest, OnlyLongListsOfTilesTakeWorkspace) {
+  const std::vector<Tile> tiles(4096, TileOf(64, 64));
+  const std::span all(tiles);
+  const Problem problem = ProblemOf(16, 32);
+  EXPECT_EQ(ConfigFor(problem, all.first(kTilesInParameters)).list_bytes, 0);
+  EXPECT_GE(ConfigFor(problem, all).list_bytes, 4096 * int64_t{sizeof(PassTile)});
+  EXPECT_EQ(CutIntoPasses(problem, NumberTiles(problem, all), 1 << 20).size(), 1u);
 }
 
 TEST(CutIntoPassesTest, TilesAreNumberedOneAfterAnother) {
   const Problem problem = ProblemOf(2, 4);
   const Tile tiles[] = {TileOf(8, 12), TileOf(5, 4)};
-  const auto passes = CutIntoPasses(problem, tiles, 8);
+  const auto passes = CutIntoPasses(problem, NumberTiles(problem, tiles), 8);
   ASSERT_EQ(passes.size(), 1u);
   EXPECT_EQ(passes[0].blocks, 8);
   EXPECT_EQ(passes[0].tile[0].blocks_per_row, 3);

@@ -18,9 +18,7 @@ struct RowSpan {
 // Number `k` of the block rows of the pass's tiles. Its span is empty if the pass does not reach
 // it.
 __device__ RowSpan SpanOf(const Pass& pass, int64_t k) {
-  int t = 0;
-  while (t + 1 < pass.tiles && pass.tile[t + 1].first_row <= k) ++t;
-  const PassTile& placed = pass.tile[t];
+  const PassTile& placed = pass.TileOf(k, &PassTile::first_row);
   RowSpan span;
   span.placed = &placed;
   span.number = k - placed.first_row;
@@ -53,9 +51,8 @@ __device__ uint32_t BitsOf(const Pass& pass, const RowSpan& span, int64_t i, int
 // cache.
 constexpr int kPackThreads = 256;
 
-__global__ void __launch_bounds__(kPackThreads)
-    PackMasks(const __grid_constant__ Pass pass, int64_t first_row) {
-  const RowSpan span = SpanOf(pass, first_row + blockIdx.x);
+__global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant__ Pass pass) {
+  const RowSpan span = SpanOf(pass, pass.first_row + blockIdx.x);
   const int m = pass.problem.pattern.m;
   const Tile& tile = span.placed->tile;
   const int64_t row = span.number * m, rows = min(static_cast<int64_t>(m), tile.rows - row);
@@ -88,14 +85,13 @@ __device__ void Add(const BlockResult& result, SolveStats& stats) {
 // results at a time, and all of them add these up one after another.
 constexpr int kSumThreads = 128;
 
-__global__ void __launch_bounds__(kSumThreads)
-    SumBlockRows(const __grid_constant__ Pass pass, int64_t first_row, int64_t end_row) {
+__global__ void __launch_bounds__(kSumThreads) SumBlockRows(const __grid_constant__ Pass pass) {
   __shared__ BlockResult fetched[kSumThreads];
   const int lane = static_cast<int>(threadIdx.x) % 32;
   BlockResult* const of_warp = fetched + threadIdx.x / 32 * 32;
-  const int64_t row = first_row + (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
-  if (row >= end_row) return;
-  const RowSpan span = SpanOf(pass, row);
+  const int64_t row = (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
+  if (row >= pass.rows) return;
+  const RowSpan span = SpanOf(pass, pass.first_row + row);
   SolveStats* const target = span.placed->tile.stats + span.number;
   SolveStats stats;
   if (span.first > 0) stats = *target;  // begun by the pass before
@@ -116,26 +112,15 @@ __global__ void __launch_bounds__(kSumThreads)
 }  // namespace
 
 cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream) {
-  const auto row_of = [&](int64_t block) {
-    int t = 0;
-    while (t + 1 < pass.tiles && pass.tile[t + 1].first_block <= block) ++t;
-    const PassTile& placed = pass.tile[t];
-    return placed.first_row + (block - placed.first_block) / placed.blocks_per_row;
-  };
-  const int64_t first_row = row_of(pass.first_block);
-  const int64_t end_row = row_of(pass.first_block + pass.blocks - 1) + 1;
-  int64_t columns = 0;
-  for (int t = 0; t < pass.tiles; ++t) columns = std::max(columns, pass.tile[t].tile.columns);
   // So many CTAs a block row that short ones are wide enough; longer rows are looped over.
   constexpr int64_t kMostCtasPerRow = 64;
-  const int64_t ctas = (MaskRowBytes(columns) + kPackThreads - 1) / kPackThreads;
-  const dim3 pack_grid(static_cast<unsigned>(end_row - first_row),
+  const int64_t ctas = (MaskRowBytes(pass.columns) + kPackThreads - 1) / kPackThreads;
+  const dim3 pack_grid(static_cast<unsigned>(pass.rows),
                        static_cast<unsigned>(std::min(ctas, kMostCtasPerRow)));
-  PackMasks<<<pack_grid, kPackThreads, 0, stream>>>(pass, first_row);
+  PackMasks<<<pack_grid, kPackThreads, 0, stream>>>(pass);
   constexpr int kRowsPerCta = kSumThreads / 32;
-  const auto sum_grid =
-      static_cast<unsigned>((end_row - first_row + kRowsPerCta - 1) / kRowsPerCta);
-  SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass, first_row, end_row);
+  const auto sum_grid = static_cast<unsigned>((pass.rows + kRowsPerCta - 1) / kRowsPerCta);
+  SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass);
   return cudaGetLastError();
 }
 

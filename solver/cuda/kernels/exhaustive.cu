@@ -26,9 +26,7 @@ struct Strip {
 };
 
 __device__ Strip StripOf(const Pass& pass, int64_t k) {
-  int t = 0;
-  while (t + 1 < pass.tiles && pass.tile[t + 1].first_row <= k) ++t;
-  const PassTile& placed = pass.tile[t];
+  const PassTile& placed = pass.TileOf(k, &PassTile::first_row);
   const int64_t number = k - placed.first_row;
   const int64_t rows = min(int64_t{kM}, placed.tile.rows - number * kM);
   return {&placed, number, static_cast<int>(rows)};
@@ -178,8 +176,7 @@ void Launch(const Pass& pass, unsigned rows, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t LaunchExhaustive(const Pass& pass, cudaStream_t stream) {
-  const PassTile& last = pass.tile[pass.tiles - 1];
-  const auto rows = static_cast<unsigned>(last.first_row + BlocksAlong(last.tile.rows, kM));
+  const auto rows = static_cast<unsigned>(pass.rows);
   switch (pass.problem.dtype) {
     case DType::kFloat32:
       Launch<Float32Element>(pass, rows, stream);

@@ -7,8 +7,8 @@
 
 namespace tsenor::cuda {
 
-// So many tiles fit into a kernel's parameters (4 KB), and none has to be copied to the device.
-inline constexpr int kTilesPerPass = 32;
+// So many tiles fit into a kernel's parameters (4 KB); a longer list lies in device memory.
+inline constexpr int kTilesInParameters = 32;
 
 struct PassTile {
   Tile tile;               // in device memory
@@ -29,20 +29,36 @@ struct BlockResult {
   bool unsolved;  // no optimum was found: the mask is feasible, and no more
 };
 
-// Solves `blocks` blocks, from number `first_block` on, of up to kTilesPerPass tiles. Blocks are
-// numbered tile after tile, block row after block row.
+// Solves `blocks` blocks, from number `first_block` on, of a list of tiles. Blocks and block rows
+// are numbered tile after tile, block row after block row.
 struct Pass {
   Problem problem;
   float quantile_factor;  // QuantileFactor(n, m) (solver/cpu/quantile.h)
   int tiles;
   int64_t first_block;
   int64_t blocks;
-  PassTile tile[kTilesPerPass];
+  int64_t first_row;                  // number of the block row of the first block
+  int64_t rows;                       // block rows from there on that the pass's blocks lie in
+  int64_t columns;                    // of the widest tile
+  const PassTile* list;               // in device memory; null: the tiles are those of `tile`
+  PassTile tile[kTilesInParameters];  // unused if there is a list
 
   // Workspace in device memory, from block `first_block` on.
   BlockResult* results;
   uint32_t* masks;    // [block][row][MaskWords(m)]: column j is bit j % 32 of word j / 32
   int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
+
+  // The tile that number `number` lies in, where `first` is what tiles begin with:
+  // &PassTile::first_block for blocks, &PassTile::first_row for block rows.
+  constexpr const PassTile& TileOf(int64_t number, int64_t PassTile::*first) const {
+    const PassTile* const all = list != nullptr ? list : tile;
+    int begin = 0, end = tiles;
+    while (end - begin > 1) {
+      const int middle = (begin + end) / 2;
+      (all[middle].*first <= number ? begin : end) = middle;
+    }
+    return all[begin];
+  }
 };
 static_assert(sizeof(Pass) <= 4096);
 

@@ -21,9 +21,7 @@ struct BlockView {
 // Block `number` of the pass's tiles.
 inline __device__ BlockView Locate(const Pass& pass, int64_t number) {
   const int m = pass.problem.pattern.m;
-  int t = 0;
-  while (t + 1 < pass.tiles && pass.tile[t + 1].first_block <= number) ++t;
-  const PassTile& placed = pass.tile[t];
+  const PassTile& placed = pass.TileOf(number, &PassTile::first_block);
   const int64_t in_tile = number - placed.first_block;
   BlockView block;
   block.tile = &placed.tile;
