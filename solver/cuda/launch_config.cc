@@ -37,7 +37,7 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   const auto [n, m] = problem.pattern;
   LaunchConfig config;
   config.exhaustive = m == 4 && n > 0 && n < m;
-  config.threads = 32 * MaskWords(m);
+  config.threads = GeneralThreads(m);
   config.shared_bytes = GeneralSharedBytes(m);
   config.blocks_per_pass = std::min(CountBlocks(problem, GeneralTiles(config, tiles)),
                                     kWorkspaceBytes / WorkspaceBytesPerBlock(m));

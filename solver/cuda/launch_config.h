@@ -27,7 +27,7 @@ struct LaunchConfig {
   // potentials.
   bool exhaustive = false;
   // The general kernel.
-  int threads = 0;          // a CTA; one CTA a block
+  int threads = 0;          // a CTA
   size_t shared_bytes = 0;  // a CTA
   int64_t blocks_per_pass = 0;
   int64_t workspace_bytes = 0;  // of a pass: results, masks, list of tiles

@@ -38,8 +38,8 @@ TEST(LaunchConfigTest, EveryPatternFitsTheSmallestSharedMemoryOfTheGpusItIsFor) 
 
 TEST(LaunchConfigTest, IsPrintable) {
   const Tile tile = TileOf(64, 64);
-  EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 26),
-            "general kernel, 32 threads");
+  EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 27),
+            "general kernel, 128 threads");
 }
 
 TEST(LaunchConfigTest, SmallBatchesTakeNoMoreWorkspaceThanTheyNeed) {

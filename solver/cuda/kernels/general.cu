@@ -272,57 +272,106 @@ class BlockSolver {
   Certificate certificate_ = {};
 };
 
-extern __shared__ __align__(16) unsigned char shared_memory[];
+// Blocks that a CTA solves at a time: one a warp for m <= 32, so that the limit of CTAs on a
+// multiprocessor does not limit its warps.
+template <int kWords>
+inline constexpr int kBlocksPerCta = kWords == 1 ? 4 : 1;
 
 template <int kWords>
-__global__ void __launch_bounds__(32 * kWords) GeneralKernel(const __grid_constant__ Pass pass) {
-  auto& state = *reinterpret_cast<BlockState<kWords>*>(shared_memory);
-  auto* const entries = reinterpret_cast<int32_t*>(shared_memory + sizeof(BlockState<kWords>));
-  BlockSolver<kWords>(pass, pass.first_block + blockIdx.x, state, entries).Run();
+inline constexpr int kThreadsPerCta = 32 * kWords* kBlocksPerCta<kWords>;
+
+template <int kWords>
+__host__ __device__ size_t SharedBytesPerBlock(int m) {
+  const size_t bytes = sizeof(BlockState<kWords>) + sizeof(int32_t) * Entries::Words(m);
+  return (bytes + 15) / 16 * 16;
+}
+
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
+// Solves the blocks of `list`, or all blocks of the pass if list.blocks is null: the group of
+// threads number g those at the places g, g + number of groups, ...
+template <int kWords>
+__global__ void __launch_bounds__(kThreadsPerCta<kWords>)
+    GeneralKernel(const __grid_constant__ Pass pass, BlockList list) {
+  constexpr int kGroups = kBlocksPerCta<kWords>;
+  const int group = kGroups == 1 ? 0 : static_cast<int>(threadIdx.x) / 32;
+  unsigned char* const memory =
+      shared_memory + group * SharedBytesPerBlock<kWords>(pass.problem.pattern.m);
+  auto& state = *reinterpret_cast<BlockState<kWords>*>(memory);
+  auto* const entries = reinterpret_cast<int32_t*>(memory + sizeof(BlockState<kWords>));
+  const int64_t count = list.blocks == nullptr ? pass.blocks : *list.count;
+  const int64_t step = int64_t{gridDim.x} * kGroups;
+  for (int64_t k = int64_t{blockIdx.x} * kGroups + group; k < count; k += step) {
+    const int64_t index = list.blocks == nullptr ? k : list.blocks[k];
+    BlockSolver<kWords>(pass, pass.first_block + index, state, entries).Run();
+    Group<kWords>::Sync();  // before the next block takes the memory
+  }
+}
+
+// CTAs of `kernel` that run at a time on the current device.
+template <typename Kernel>
+cudaError_t ResidentCtas(Kernel kernel, int threads, size_t shared_bytes, unsigned& ctas) {
+  int device = 0, multiprocessors = 0, per_multiprocessor = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error != cudaSuccess) return error;
+  error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error != cudaSuccess) return error;
+  error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
+                                                        shared_bytes);
+  ctas = static_cast<unsigned>(multiprocessors * per_multiprocessor);
+  return error;
 }
 
 template <int kWords>
-cudaError_t Launch(const Pass& pass, cudaStream_t stream) {
-  const size_t shared_bytes = GeneralSharedBytes(pass.problem.pattern.m);
-  const cudaError_t error =
-      cudaFuncSetAttribute(GeneralKernel<kWords>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(shared_bytes));
+cudaError_t Launch(const Pass& pass, const BlockList& list, cudaStream_t stream) {
+  constexpr int kGroups = kBlocksPerCta<kWords>;
+  const auto kernel = GeneralKernel<kWords>;
+  const size_t shared_bytes = kGroups * SharedBytesPerBlock<kWords>(pass.problem.pattern.m);
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           static_cast<int>(shared_bytes));
   if (error != cudaSuccess) return error;
-  const auto blocks = static_cast<unsigned>(pass.blocks);
-  GeneralKernel<kWords><<<blocks, 32 * kWords, shared_bytes, stream>>>(pass);
+  auto ctas = static_cast<unsigned>((pass.blocks + kGroups - 1) / kGroups);
+  if (list.blocks != nullptr) {
+    error = ResidentCtas(kernel, kThreadsPerCta<kWords>, shared_bytes, ctas);
+    if (error != cudaSuccess) return error;
+  }
+  kernel<<<ctas, kThreadsPerCta<kWords>, shared_bytes, stream>>>(pass, list);
   return cudaGetLastError();
 }
 
-size_t StateBytes(int words) {
-  switch (words) {
+// Calls visit.template operator()<kWords>() with the words of a line of m entries.
+template <typename Visit>
+auto VisitWords(int m, Visit visit) {
+  switch (MaskWords(m)) {
     case 1:
-      return sizeof(BlockState<1>);
+      return visit.template operator()<1>();
     case 2:
-      return sizeof(BlockState<2>);
+      return visit.template operator()<2>();
     case 3:
-      return sizeof(BlockState<3>);
+      return visit.template operator()<3>();
     default:
-      return sizeof(BlockState<4>);
+      return visit.template operator()<4>();
   }
 }
 
 }  // namespace
 
+int GeneralThreads(int m) {
+  return VisitWords(m, [&]<int kWords>() { return kThreadsPerCta<kWords>; });
+}
+
 size_t GeneralSharedBytes(int m) {
-  return StateBytes(MaskWords(m)) + sizeof(int32_t) * Entries::Words(m);
+  return VisitWords(
+      m, [m]<int kWords>() { return kBlocksPerCta<kWords> * SharedBytesPerBlock<kWords>(m); });
 }
 
 cudaError_t LaunchGeneral(const Pass& pass, cudaStream_t stream) {
-  switch (MaskWords(pass.problem.pattern.m)) {
-    case 1:
-      return Launch<1>(pass, stream);
-    case 2:
-      return Launch<2>(pass, stream);
-    case 3:
-      return Launch<3>(pass, stream);
-    default:
-      return Launch<4>(pass, stream);
-  }
+  return LaunchGeneralOnList(pass, BlockList{nullptr, nullptr}, stream);
+}
+
+cudaError_t LaunchGeneralOnList(const Pass& pass, const BlockList& list, cudaStream_t stream) {
+  return VisitWords(pass.problem.pattern.m,
+                    [&]<int kWords>() { return Launch<kWords>(pass, list, stream); });
 }
 
 }  // namespace tsenor::cuda

@@ -1,4 +1,4 @@
-// The threads that solve one block together: the kWords warps of a CTA, one thread for each line.
+// The threads that solve one block together, one for each line: a warp, or all kWords of a CTA.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ class Group {
 
   explicit __device__ Group(Scratch& scratch) : scratch_(scratch) {}
 
-  static __device__ int thread() { return static_cast<int>(threadIdx.x); }
+  static __device__ int thread() { return static_cast<int>(threadIdx.x) % kThreads; }
   static __device__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  static __device__ int warp() { return static_cast<int>(threadIdx.x) / 32; }
+  static __device__ int warp() { return thread() / 32; }
 
   // What a thread wrote before, all see after.
   static __device__ void Sync() {
