@@ -40,6 +40,10 @@ class Solver {
   // ValidateProblem() refuses the problem or this backend does not support it or the memory space;
   // Unavailable if the device failed. After an error the outputs are unspecified.
   virtual absl::Status Solve(const Batch& batch) = 0;
+
+  // OK, or Unavailable and why this solver will never solve again: its device is lost to the
+  // process. Once lost, always lost.
+  virtual absl::Status health() const { return absl::OkStatus(); }
 };
 
 // What happens to a shape that M does not divide.

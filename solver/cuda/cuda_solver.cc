@@ -1,12 +1,15 @@
 #include "solver/cuda/cuda_solver.h"
 
-#include <array>
+#include <algorithm>
+#include <deque>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "solver/cpu/thread_pool.h"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/launch_config.h"
 #include "solver/cuda/resources.h"
@@ -20,6 +23,22 @@ namespace {
 using cuda::ToStatus;
 
 constexpr int kLeastComputeCapability = 8;  // its major number: warp-wide reductions of integers
+
+// While the device works on one piece, the next is on its way to it and the one before on its way
+// back.
+constexpr int kStagingsPerCall = 3;
+
+// Calls of Solve() to keep in flight: while one waits for its last piece, the next one copies.
+constexpr int kCallsInFlight = 2;
+
+// Threads that copy between the caller's memory and pinned memory, the caller's included; one
+// copies slower than the bus.
+constexpr int kCopyThreads = 8;
+
+int CopyHelpers() {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(cores, 1, kCopyThreads) - 1;
+}
 
 absl::Status CheckTiles(const Batch& batch) {
   if (batch.problem.options.method != Method::kOptimal) {
@@ -50,10 +69,11 @@ class CudaSolver final : public Solver {
                                      ".", properties.minor, ", ", properties.multiProcessorCount,
                                      " multiprocessors)"),
               .threads = 0,
-              .batches_in_flight = kStagingsPerCall,
-              // Both stagings of a call in use.
+              .batches_in_flight = kCallsInFlight,
+              // All stagings of a call in use.
               .efficient_batch_elements =
-                  kStagingsPerCall * cuda::kStagingBytes / int64_t{sizeof(float)}} {}
+                  kStagingsPerCall * cuda::kStagingBytes / int64_t{sizeof(float)}},
+        copiers_(CopyHelpers()) {}
 
   ~CudaSolver() override {
     const cuda::CurrentDevice current(device_);
@@ -66,40 +86,66 @@ class CudaSolver final : public Solver {
     if (absl::Status status = ValidateProblem(batch.problem); !status.ok()) return status;
     if (absl::Status status = CheckTiles(batch); !status.ok()) return status;
     if (batch.tiles.empty()) return absl::OkStatus();
+    if (absl::Status status = health(); !status.ok()) return status;
     const cuda::CurrentDevice current(device_);
     if (!current.status().ok()) return current.status();
-    return batch.memory == MemorySpace::kDevice ? SolveOnDevice(batch) : SolveFromHost(batch);
+    absl::Status status =
+        batch.memory == MemorySpace::kDevice ? SolveOnDevice(batch) : SolveFromHost(batch);
+    if (absl::IsUnavailable(status)) CheckDevice(status);
+    return status;
+  }
+
+  absl::Status health() const override {
+    const std::lock_guard lock(mutex_);
+    return health_;
   }
 
  private:
-  // While the device works on one piece, the host fills the other.
-  static constexpr int kStagingsPerCall = 2;
-  using Stagings = std::array<cuda::Staging, kStagingsPerCall>;
+  using Stagings = std::deque<cuda::Staging>;
 
-  // Enqueues everything on the caller's stream, workspace included.
+  // After `failure`: some errors (an illegal access, a fault of the hardware) come back from every
+  // later call of the process to the device.
+  void CheckDevice(const absl::Status& failure) {
+    if (cudaDeviceSynchronize() == cudaSuccess) return;
+    const std::lock_guard lock(mutex_);
+    health_ = absl::UnavailableError(
+        absl::StrCat(info_.name, " is lost to this process: ", failure.message()));
+  }
+
+  // Enqueues everything on the caller's stream, workspace and list of tiles included.
   static absl::Status SolveOnDevice(const Batch& batch) {
     auto* const stream = static_cast<cudaStream_t>(batch.stream);
     const cuda::LaunchConfig config = cuda::ConfigFor(batch.problem, batch.tiles);
-    absl::Status status = config.list_bytes > 0 ? CheckNotCapturing(stream) : absl::OkStatus();
+    const std::vector<cuda::PassTile> tiles = cuda::NumberTiles(batch.problem, batch.tiles);
+    const int64_t list_bytes = cuda::ListBytes(tiles.size());
+    absl::Status status = list_bytes > 0 ? CheckNotCapturing(stream) : absl::OkStatus();
     if (!status.ok()) return status;
+    const int64_t list_place = cuda::Aligned(config.workspace_bytes + sizeof(int32_t));
     void* memory = nullptr;
-    status = ToStatus(cudaMallocAsync(&memory, config.workspace_bytes + sizeof(int32_t), stream),
-                      "cudaMallocAsync");
+    status = ToStatus(cudaMallocAsync(&memory, list_place + list_bytes, stream), "cudaMallocAsync");
     if (!status.ok()) return status;
     auto* const workspace = static_cast<std::byte*>(memory);
     auto* const unsolved = reinterpret_cast<int32_t*>(workspace + config.workspace_bytes);
-    status = cuda::EnqueueTiles(batch.problem, batch.tiles, config, workspace, unsolved, stream);
+    auto* const list = reinterpret_cast<cuda::PassTile*>(workspace + list_place);
+    if (list_bytes > 0) {  // from pageable memory: read before the call returns
+      status =
+          ToStatus(cudaMemcpyAsync(list, tiles.data(), list_bytes, cudaMemcpyHostToDevice, stream),
+                   "copying the list of tiles");
+    }
+    if (status.ok()) {
+      status = cuda::EnqueueTiles(batch.problem, tiles, list, config, workspace, unsolved, stream);
+    }
     const absl::Status freed = ToStatus(cudaFreeAsync(memory, stream), "cudaFreeAsync");
     return status.ok() ? freed : status;
   }
 
-  // Piece after piece through two stagings in turn.
+  // Piece after piece through the stagings in turn.
   absl::Status SolveFromHost(const Batch& batch) {
     std::unique_ptr<Stagings> stagings = TakeStagings();
     absl::Status status;
     size_t turn = 0;
     for (std::vector<Tile>& piece : cuda::CutIntoPieces(batch.problem, batch.tiles)) {
-      cuda::Staging& staging = (*stagings)[turn++ % kStagingsPerCall];
+      cuda::Staging& staging = (*stagings)[turn++ % stagings->size()];
       status = staging.End();
       if (status.ok()) status = staging.Begin(batch.problem, std::move(piece));
       if (!status.ok()) break;
@@ -112,7 +158,11 @@ class CudaSolver final : public Solver {
 
   std::unique_ptr<Stagings> TakeStagings() {
     const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Stagings>();
+    if (idle_.empty()) {
+      auto stagings = std::make_unique<Stagings>();
+      for (int k = 0; k < kStagingsPerCall; ++k) stagings->emplace_back(copiers_);
+      return stagings;
+    }
     std::unique_ptr<Stagings> stagings = std::move(idle_.back());
     idle_.pop_back();
     return stagings;
@@ -120,7 +170,9 @@ class CudaSolver final : public Solver {
 
   const int device_;
   const SolverInfo info_;
-  std::mutex mutex_;
+  cpu::ThreadPool copiers_;
+  mutable std::mutex mutex_;
+  absl::Status health_;  // guarded by mutex_
   // As many as calls from the host have ever run at a time; guarded by mutex_.
   std::vector<std::unique_ptr<Stagings>> idle_;
 };
@@ -133,9 +185,14 @@ int CudaDeviceCount() {
 }
 
 absl::StatusOr<std::unique_ptr<Solver>> MakeCudaSolver(int device) {
-  if (device < 0 || device >= CudaDeviceCount()) {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) {
+    return absl::NotFoundError(absl::StrCat("there is no GPU: ", cudaGetErrorString(error)));
+  }
+  if (device < 0 || device >= count) {
     return absl::NotFoundError(
-        absl::StrCat("there is no GPU number ", device, "; this process has ", CudaDeviceCount()));
+        absl::StrCat("there is no GPU number ", device, "; this process has ", count));
   }
   cudaDeviceProp properties;
   const absl::Status status =

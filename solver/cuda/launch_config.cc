@@ -1,7 +1,6 @@
 #include "solver/cuda/launch_config.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "solver/cpu/quantile.h"
@@ -27,6 +26,7 @@ Tile RowsOf(const Problem& problem, const Tile& tile, int64_t first, int64_t row
 }  // namespace
 
 std::string LaunchConfig::ToString() const {
+  if (!general) return "exhaustive search";
   return absl::StrCat(exhaustive ? "exhaustive search; for potentials the " : "",
                       "general kernel, ", threads, " threads and ", shared_bytes,
                       " bytes of shared memory a CTA, ", blocks_per_pass, " blocks a pass, ",
@@ -37,26 +37,20 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   const auto [n, m] = problem.pattern;
   LaunchConfig config;
   config.exhaustive = m == 4 && n > 0 && n < m;
+  config.general = !config.exhaustive ||
+                   std::any_of(tiles.begin(), tiles.end(),
+                               [](const Tile& tile) { return tile.potentials != nullptr; });
   config.threads = GeneralThreads(m);
   config.shared_bytes = GeneralSharedBytes(m);
-  config.blocks_per_pass = std::min(CountBlocks(problem, GeneralTiles(config, tiles)),
-                                    kWorkspaceBytes / WorkspaceBytesPerBlock(m));
+  config.blocks_per_pass =
+      std::min(CountBlocks(problem, tiles), kWorkspaceBytes / WorkspaceBytesPerBlock(m));
+  if (!config.general) config.blocks_per_pass = 0;
   config.results_bytes =
       Aligned(config.blocks_per_pass * static_cast<int64_t>(sizeof(BlockResult)));
   const int64_t mask_bytes =
       config.blocks_per_pass * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t));
-  if (tiles.size() > kTilesInParameters) {
-    config.list_bytes = Aligned(static_cast<int64_t>(tiles.size() * sizeof(PassTile)));
-  }
-  config.workspace_bytes = config.results_bytes + Aligned(mask_bytes) + config.list_bytes;
+  config.workspace_bytes = config.results_bytes + Aligned(mask_bytes);
   return config;
-}
-
-std::vector<Tile> GeneralTiles(const LaunchConfig& config, std::span<const Tile> tiles) {
-  std::vector<Tile> chosen;
-  std::copy_if(tiles.begin(), tiles.end(), std::back_inserter(chosen),
-               [&](const Tile& tile) { return !config.exhaustive || tile.potentials != nullptr; });
-  return chosen;
 }
 
 int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles) {

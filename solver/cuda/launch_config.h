@@ -23,16 +23,15 @@ inline constexpr int64_t kStagingBytes = int64_t{16} << 20;
 
 // How the kernels for a batch are launched.
 struct LaunchConfig {
-  // M = 4: kernels/exhaustive.h for all tiles, after kernels/general.h for those that want
-  // potentials.
+  // M = 4: kernels/exhaustive.h, after kernels/general.h if some tile wants potentials.
   bool exhaustive = false;
+  bool general = true;
   // The general kernel.
   int threads = 0;          // a CTA
   size_t shared_bytes = 0;  // a CTA
   int64_t blocks_per_pass = 0;
-  int64_t workspace_bytes = 0;  // of a pass: results, masks, list of tiles
-  int64_t results_bytes = 0;    // its first part
-  int64_t list_bytes = 0;       // its last part; 0 if the tiles fit into a kernel's parameters
+  int64_t workspace_bytes = 0;  // of a pass
+  int64_t results_bytes = 0;    // its first part; the masks follow
 
   // In one line, for logs and tests.
   std::string ToString() const;
@@ -41,14 +40,16 @@ struct LaunchConfig {
 // REQUIRES: ValidateProblem() accepts the problem; at least one tile.
 LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles);
 
-// The tiles that the general kernel solves: all, or those that want potentials.
-std::vector<Tile> GeneralTiles(const LaunchConfig& config, std::span<const Tile> tiles);
-
 // Number of blocks of the tiles.
 int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles);
 
 // The tiles with their numbers of blocks and block rows.
 std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> tiles);
+
+// Bytes that a list of so many tiles takes on the device; 0 if they fit into a kernel's parameters.
+constexpr int64_t ListBytes(size_t tiles) {
+  return tiles <= kTilesInParameters ? 0 : static_cast<int64_t>(tiles * sizeof(PassTile));
+}
 
 // Passes of at most `blocks_per_pass` blocks over tiles in device memory, in the order in which
 // they must be launched; without workspace. More than kTilesInParameters tiles are not part of the

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "solver/cuda/host_copy.h"
 #include "solver/cuda/kernels/collect.h"
 #include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
@@ -12,66 +14,44 @@
 namespace tsenor::cuda {
 namespace {
 
-// `rows` rows of `bytes` each, from one stride to another.
-void CopyRows(const void* from, int64_t from_stride, void* to, int64_t to_stride, int64_t bytes,
-              int64_t rows) {
-  if (from_stride == bytes && to_stride == bytes) {
-    std::memcpy(to, from, rows * bytes);
-    return;
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(static_cast<std::byte*>(to) + r * to_stride,
-                static_cast<const std::byte*>(from) + r * from_stride, bytes);
-  }
-}
+// From so many bytes on, letting the device fetch an array from pinned memory costs the host less
+// than copying it: a call takes some microseconds, a thread copies some 10 KB in each.
+constexpr int64_t kLeastDirectBytes = 64 << 10;
 
-// Enqueues launch(pass) for each pass over `tiles`, whose workspace is laid out as `config` says.
-template <typename Launch>
-absl::Status EnqueuePasses(const Problem& problem, std::span<const Tile> tiles,
-                           int64_t blocks_per_pass, const LaunchConfig& config,
-                           std::byte* workspace, cudaStream_t stream, Launch launch) {
-  const std::vector<PassTile> numbered = NumberTiles(problem, tiles);
-  PassTile* list = nullptr;
-  if (numbered.size() > kTilesInParameters) {
-    list = reinterpret_cast<PassTile*>(workspace + config.workspace_bytes - config.list_bytes);
-    // From pageable memory: read before the call returns.
-    const absl::Status status =
-        ToStatus(cudaMemcpyAsync(list, numbered.data(), numbered.size() * sizeof(PassTile),
-                                 cudaMemcpyHostToDevice, stream),
-                 "copying the list of tiles");
-    if (!status.ok()) return status;
-  }
-  for (Pass& pass : CutIntoPasses(problem, numbered, blocks_per_pass)) {
-    pass.list = list;
-    pass.results = reinterpret_cast<BlockResult*>(workspace);
-    pass.masks = reinterpret_cast<uint32_t*>(workspace + config.results_bytes);
-    if (const absl::Status status = launch(pass); !status.ok()) return status;
-  }
-  return absl::OkStatus();
+int64_t MaskBytes(const Tile& tile) { return tile.rows * MaskRowBytes(tile.columns); }
+
+bool IsDirect(const void* memory, int64_t bytes) {
+  return bytes >= kLeastDirectBytes && IsPinned(memory, bytes);
 }
 
 }  // namespace
 
-absl::Status EnqueueTiles(const Problem& problem, std::span<const Tile> tiles,
-                          const LaunchConfig& config, std::byte* workspace, int32_t* unsolved,
-                          cudaStream_t stream) {
+absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tiles,
+                          const PassTile* list, const LaunchConfig& config, std::byte* workspace,
+                          int32_t* unsolved, cudaStream_t stream) {
+  if (ListBytes(tiles.size()) == 0) list = nullptr;
   absl::Status status =
       ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
-  if (!status.ok()) return status;
-  const auto general = [&](Pass& pass) {
-    pass.unsolved = unsolved;
-    absl::Status launched = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
-    if (!launched.ok()) return launched;
-    return ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
-  };
-  status = EnqueuePasses(problem, GeneralTiles(config, tiles), config.blocks_per_pass, config,
-                         workspace, stream, general);
-  if (!status.ok() || !config.exhaustive) return status;
-  const auto exhaustive = [&](Pass& pass) {
-    return ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
-  };
-  return EnqueuePasses(problem, tiles, CountBlocks(problem, tiles), config, workspace, stream,
-                       exhaustive);
+  if (config.general) {
+    for (Pass& pass : CutIntoPasses(problem, tiles, config.blocks_per_pass)) {
+      pass.list = list;
+      pass.results = reinterpret_cast<BlockResult*>(workspace);
+      pass.masks = reinterpret_cast<uint32_t*>(workspace + config.results_bytes);
+      pass.unsolved = unsolved;
+      if (!status.ok()) return status;
+      status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
+      if (!status.ok()) return status;
+      status = ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
+    }
+  }
+  if (config.exhaustive) {
+    for (Pass& pass : CutIntoPasses(problem, tiles, std::numeric_limits<int64_t>::max())) {
+      pass.list = list;
+      if (!status.ok()) return status;
+      status = ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
+    }
+  }
+  return status;
 }
 
 Staging::~Staging() {
@@ -85,6 +65,7 @@ absl::Status Staging::Begin(const Problem& problem, std::vector<Tile> tiles) {
   PlaceTiles();
   absl::Status status = ReserveBuffers();
   if (status.ok()) {
+    on_device_ = NumberTiles(problem_, TilesOnDevice());
     CopyInputs();
     status = Enqueue();
   }
@@ -107,36 +88,50 @@ absl::Status Staging::End() {
       absl::StrCat("the exact finish found no optimum for ", unsolved, " blocks; please report"));
 }
 
+int64_t Staging::WeightBytes(const Tile& tile) const {
+  return tile.rows * tile.columns * static_cast<int64_t>(SizeOf(problem_.dtype));
+}
+
 int64_t Staging::PotentialsOf(const Tile& tile) const {
   if (tile.potentials == nullptr) return 0;
   return CountBlocks(problem_, {&tile, 1}) * 2 * problem_.pattern.m;
 }
 
 void Staging::PlaceTiles() {
-  const int64_t element_bytes = static_cast<int64_t>(SizeOf(problem_.dtype));
   places_.clear();
   input_bytes_ = 0;
   output_bytes_ = Aligned(sizeof(int32_t));
   const auto take = [](int64_t& used, int64_t bytes) {
     return std::exchange(used, used + Aligned(bytes));
   };
+  const auto take_large = [&](Place& place, const Tile& tile, bool direct) {
+    if (place.direct_weights == direct) place.weights = take(input_bytes_, WeightBytes(tile));
+    if (place.direct_mask == direct) place.mask = take(output_bytes_, MaskBytes(tile));
+  };
   for (const Tile& tile : tiles_) {
-    Place place;
-    place.weights = take(input_bytes_, tile.rows * tile.columns * element_bytes);
+    Place place = {};
+    place.direct_weights =
+        tile.row_stride == tile.columns && IsDirect(tile.weights, WeightBytes(tile));
+    place.direct_mask =
+        tile.mask_row_stride == MaskRowBytes(tile.columns) && IsDirect(tile.mask, MaskBytes(tile));
+    take_large(place, tile, false);
     place.norms = take(input_bytes_, tile.column_norms ? tile.columns * 4 : 0);
-    place.mask = take(output_bytes_, tile.rows * MaskRowBytes(tile.columns));
     place.stats = take(output_bytes_, BlocksAlong(tile.rows, problem_.pattern.m) *
                                           static_cast<int64_t>(sizeof(SolveStats)));
     place.potentials = take(output_bytes_, PotentialsOf(tile) * 8);
     places_.push_back(place);
   }
+  list_place_ = take(input_bytes_, ListBytes(tiles_.size()));
+  staged_input_bytes_ = input_bytes_;
+  staged_output_bytes_ = output_bytes_;
+  for (size_t t = 0; t < tiles_.size(); ++t) take_large(places_[t], tiles_[t], true);
 }
 
 absl::Status Staging::ReserveBuffers() {
   if (!stream_) stream_ = MakeStream();
   if (!stream_) return absl::UnavailableError("the GPU failed: no stream could be made");
-  absl::Status status = inputs_.Reserve(input_bytes_);
-  if (status.ok()) status = outputs_.Reserve(output_bytes_);
+  absl::Status status = inputs_.Reserve(staged_input_bytes_);
+  if (status.ok()) status = outputs_.Reserve(staged_output_bytes_);
   if (status.ok()) status = device_inputs_.Reserve(input_bytes_);
   if (status.ok()) status = device_outputs_.Reserve(output_bytes_);
   if (status.ok()) status = workspace_.Reserve(config_.workspace_bytes);
@@ -145,15 +140,24 @@ absl::Status Staging::ReserveBuffers() {
 
 void Staging::CopyInputs() {
   const int64_t element_bytes = static_cast<int64_t>(SizeOf(problem_.dtype));
+  std::vector<RowCopy> copies;
   for (size_t t = 0; t < tiles_.size(); ++t) {
     const Tile& tile = tiles_[t];
+    const Place& place = places_[t];
     const int64_t row_bytes = tile.columns * element_bytes;
-    CopyRows(tile.weights, tile.row_stride * element_bytes, inputs_.data() + places_[t].weights,
-             row_bytes, row_bytes, tile.rows);
+    if (!place.direct_weights) {
+      copies.push_back({tile.weights, tile.row_stride * element_bytes,
+                        inputs_.data() + place.weights, row_bytes, row_bytes, tile.rows});
+    }
     if (tile.column_norms) {
-      std::memcpy(inputs_.data() + places_[t].norms, tile.column_norms, tile.columns * 4);
+      const int64_t bytes = tile.columns * 4;
+      copies.push_back({tile.column_norms, bytes, inputs_.data() + place.norms, bytes, bytes, 1});
     }
   }
+  if (const int64_t bytes = ListBytes(on_device_.size()); bytes > 0) {
+    copies.push_back({on_device_.data(), bytes, inputs_.data() + list_place_, bytes, bytes, 1});
+  }
+  CopyRows(copies, copiers_);
 }
 
 std::vector<Tile> Staging::TilesOnDevice() const {
@@ -177,32 +181,61 @@ std::vector<Tile> Staging::TilesOnDevice() const {
 }
 
 absl::Status Staging::Enqueue() {
-  cudaStream_t stream = stream_.get();
-  absl::Status status = ToStatus(cudaMemcpyAsync(device_inputs_.data(), inputs_.data(),
-                                                 input_bytes_, cudaMemcpyHostToDevice, stream),
-                                 "copying weights to the device");
+  absl::Status status = EnqueueInputs();
   if (!status.ok()) return status;
   auto* const unsolved = reinterpret_cast<int32_t*>(device_outputs_.data());
-  status = EnqueueTiles(problem_, TilesOnDevice(), config_, workspace_.data(), unsolved, stream);
-  if (!status.ok()) return status;
-  return ToStatus(cudaMemcpyAsync(outputs_.data(), device_outputs_.data(), output_bytes_,
-                                  cudaMemcpyDeviceToHost, stream),
-                  "copying masks from the device");
+  const auto* const list = reinterpret_cast<const PassTile*>(device_inputs_.data() + list_place_);
+  status =
+      EnqueueTiles(problem_, on_device_, list, config_, workspace_.data(), unsolved, stream_.get());
+  return status.ok() ? EnqueueOutputs() : status;
 }
 
-void Staging::CopyOutputs() const {
+absl::Status Staging::EnqueueInputs() {
+  const auto copy = [this](int64_t place, const void* from, int64_t bytes) {
+    if (bytes == 0) return absl::OkStatus();
+    return ToStatus(cudaMemcpyAsync(device_inputs_.data() + place, from, bytes,
+                                    cudaMemcpyHostToDevice, stream_.get()),
+                    "copying weights to the device");
+  };
+  absl::Status status = copy(0, inputs_.data(), staged_input_bytes_);
+  for (size_t t = 0; t < tiles_.size() && status.ok(); ++t) {
+    if (!places_[t].direct_weights) continue;
+    status = copy(places_[t].weights, tiles_[t].weights, WeightBytes(tiles_[t]));
+  }
+  return status;
+}
+
+absl::Status Staging::EnqueueOutputs() {
+  const auto copy = [this](void* to, int64_t place, int64_t bytes) {
+    return ToStatus(cudaMemcpyAsync(to, device_outputs_.data() + place, bytes,
+                                    cudaMemcpyDeviceToHost, stream_.get()),
+                    "copying masks from the device");
+  };
+  absl::Status status = copy(outputs_.data(), 0, staged_output_bytes_);
+  for (size_t t = 0; t < tiles_.size() && status.ok(); ++t) {
+    if (!places_[t].direct_mask) continue;
+    status = copy(tiles_[t].mask, places_[t].mask, MaskBytes(tiles_[t]));
+  }
+  return status;
+}
+
+void Staging::CopyOutputs() {
+  std::vector<RowCopy> copies;
+  const auto add = [&](int64_t place, void* to, int64_t to_stride, int64_t bytes, int64_t rows) {
+    copies.push_back({outputs_.data() + place, bytes, to, to_stride, bytes, rows});
+  };
   for (size_t t = 0; t < tiles_.size(); ++t) {
     const Tile& tile = tiles_[t];
-    const std::byte* const outputs = outputs_.data();
-    const int64_t row_bytes = MaskRowBytes(tile.columns);
-    CopyRows(outputs + places_[t].mask, row_bytes, tile.mask, tile.mask_row_stride, row_bytes,
-             tile.rows);
-    std::memcpy(tile.stats, outputs + places_[t].stats,
-                BlocksAlong(tile.rows, problem_.pattern.m) * sizeof(SolveStats));
-    if (tile.potentials) {
-      std::memcpy(tile.potentials, outputs + places_[t].potentials, PotentialsOf(tile) * 8);
+    const Place& place = places_[t];
+    if (!place.direct_mask) {
+      add(place.mask, tile.mask, tile.mask_row_stride, MaskRowBytes(tile.columns), tile.rows);
     }
+    const int64_t stats = BlocksAlong(tile.rows, problem_.pattern.m) * sizeof(SolveStats);
+    add(place.stats, tile.stats, stats, stats, 1);
+    const int64_t potentials = PotentialsOf(tile) * 8;
+    if (tile.potentials) add(place.potentials, tile.potentials, potentials, potentials, 1);
   }
+  CopyRows(copies, copiers_);
 }
 
 }  // namespace tsenor::cuda

@@ -60,5 +60,41 @@ TEST_F(DeviceMemoryTest, PassesThatEndInsideBlockRowsContinueThem) {
   JudgeSameBits({1, 3}, 9, 6300001);
 }
 
+// More tiles than a kernel's parameters hold: rows of 16 of one matrix.
+TEST_F(DeviceMemoryTest, LongListsOfTilesAreSolvedButNotCaptured) {
+  constexpr int64_t kRows = 1600, kColumns = 72, kTileRows = 16;
+  Problem problem;
+  problem.pattern = {4, 8};
+  const auto weights = GenerateWeights(WeightKind::kGaussian, kRows, kColumns, 5);
+  const auto expected = SolveWholeMatrix(cuda(), problem, weights.data(), kRows, kColumns);
+  const OnDevice on_device(weights);
+  const OnDevice mask(std::vector<uint8_t>(expected.mask.size(), 0xa5));
+  const OnDevice stats(std::vector<SolveStats>(expected.block_rows.size()));
+  std::vector<Tile> tiles;
+  for (int64_t row = 0; row < kRows; row += kTileRows) {
+    tiles.push_back({.weights = on_device.data() + row * kColumns,
+                     .row_stride = kColumns,
+                     .rows = kTileRows,
+                     .columns = kColumns,
+                     .mask = mask.data() + row * MaskRowBytes(kColumns),
+                     .mask_row_stride = MaskRowBytes(kColumns),
+                     .stats = stats.data() + row / 8});
+  }
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
+  const Batch batch = {
+      .problem = problem, .tiles = tiles, .memory = MemorySpace::kDevice, .stream = stream};
+  EXPECT_TRUE(cuda().Solve(batch).ok());
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(mask.Get(), expected.mask);
+
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  EXPECT_EQ(cuda().Solve(batch).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+}
+
 }  // namespace
 }  // namespace tsenor

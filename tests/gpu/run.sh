@@ -18,7 +18,7 @@ fi
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 "$bin/cuda_tests" --gtest_brief=1
-# Small batches: the checker takes some hundred times as long.
+# Small batches: the checker takes some hundred times as long. One test makes the device fail.
 TSENOR_CAMPAIGN_BLOCKS=1 compute-sanitizer --error-exitcode 1 \
-  "$bin/cuda_tests" --gtest_brief=1 --gtest_filter='-*EveryKindAndSize*:*PassesThatEnd*'
+  "$bin/cuda_tests" --gtest_brief=1 --gtest_filter='-*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*'
 "$bin/cuda_benchmark"
