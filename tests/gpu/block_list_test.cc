@@ -64,7 +64,8 @@ class BlockListTest : public CudaTest {
     const Tile tile = {
         .weights = weights.data(), .row_stride = columns, .rows = rows, .columns = columns};
     const int64_t blocks = CountBlocks(problem, {&tile, 1});
-    const std::vector<Pass> passes = CutIntoPasses(problem, {&tile, 1}, blocks);
+    const std::vector<Pass> passes =
+        CutIntoPasses(problem, NumberTiles(problem, {&tile, 1}), blocks);
     ASSERT_EQ(passes.size(), 1u);
     const Workspace all = Solve(passes[0], nullptr);
     std::vector<uint32_t> list;
@@ -99,7 +100,8 @@ TEST_F(BlockListTest, AnEmptyListLeavesEverythingUntouched) {
   const OnDevice weights(GenerateWeights(WeightKind::kGaussian, 32, 64, 8));
   const Tile tile = {.weights = weights.data(), .row_stride = 64, .rows = 32, .columns = 64};
   const std::vector<uint32_t> empty;
-  const Workspace some = Solve(CutIntoPasses(problem, {&tile, 1}, 2)[0], &empty);
+  const Workspace some =
+      Solve(CutIntoPasses(problem, NumberTiles(problem, {&tile, 1}), 2)[0], &empty);
   for (const uint32_t word : some.masks) EXPECT_EQ(word, 0xa5a5a5a5);
   EXPECT_EQ(some.results[1].kept, -1);
 }
