@@ -30,8 +30,15 @@ HWY_BEFORE_NAMESPACE();
 namespace tsenor::cpu::HWY_NAMESPACE {
 
 // More sweeps than for large blocks: here they are cheap, and leave most blocks nothing to finish.
-// Found by timed search on 4:8 and 8:16.
+// Found by timed search on 4:8 and 8:16. Where lines hardly differ in scale, and keep more than a
+// few entries each, a harder start and shorter steps leave less to finish.
 constexpr Schedule kSmall = {Schedule::Reach::kRootOfScale, 8, 1.0f, 2.0f, 1.1f, 2.0f};
+constexpr Schedule kSmallEven = {Schedule::Reach::kRootOfScale, 8, 1.2f, 1.9f, 1.25f, 1.0f};
+static_assert(kSmall.reach == kSmallEven.reach && kSmall.sweeps == kSmallEven.sweeps,
+              "both run side by side");
+
+// As kEvenSpread; greater, because the means of few scores spread more by chance.
+constexpr float kSmallEvenSpread = 1.0f;
 
 // Sweeps a group of neighbouring blocks of up to kMaxM x kMaxM at once, one block in each lane, and
 // solves those for which that is enough: whose thresholded mask keeps exactly n entries in every
@@ -77,14 +84,22 @@ class LaneSolver {
     void Set(int line, V lanes) { hn::Store(lanes, D(), at + line * kLanes); }
   };
 
+  // The constants of Schedule that may differ from lane to lane; the sharpness is that of the
+  // sweep.
+  struct Schedules {
+    V sharpness, growth, relaxation, longest_step;
+  };
+
   V Score(int i, int j) const { return hn::Load(D(), scores_ + (i * m_ + j) * kLanes); }
 
   void Load(const Tile& tile, int64_t row, int64_t column, int count);
   void Normalise();
   void MeasureLines();
   V TrimmedMean(int first, int step) const;
+  Schedules ChooseSchedules() const;
   void Sweep();
-  V ProjectLine(int first, int step, const Lines& other, V reach, V potential, V& within) const;
+  V ProjectLine(int first, int step, const Lines& other, const Schedules& schedules, V line_reach,
+                V potential, V& within) const;
   uint32_t Threshold();
   void Certify();
   void Store(const Tile& tile, int64_t row, int64_t column, int count, uint32_t solved,
@@ -195,10 +210,33 @@ inline void LaneSolver::MeasureLines() {
   hn::Store(hn::IfThenElseZero(hn::And(usable, is_number), hn::Set(d, 1.0f)), d, usable_);
 }
 
-// One Newton step of a line's potential: ProjectLines() of cpu/sweeps-inl.h. Adds to `within`.
-inline LaneSolver::V LaneSolver::ProjectLine(int first, int step, const Lines& other, V reach,
-                                             V potential, V& within) const {
+// For the first sweep.
+inline LaneSolver::Schedules LaneSolver::ChooseSchedules() const {
   const D d;
+  const V mean = hn::Load(d, mean_);
+  V widest = hn::Zero(d);
+  for (int k = 0; k < m_; ++k) {
+    widest = hn::Max(widest, hn::Abs(hn::Sub(row_mean_[k], mean)));
+    widest = hn::Max(widest, hn::Abs(hn::Sub(column_mean_[k], mean)));
+  }
+  const bool keeps_enough = n_ > 1 && 4 * n_ >= m_;
+  const auto even =
+      hn::Lt(widest, hn::Mul(mean, hn::Set(d, keeps_enough ? kSmallEvenSpread : 0.0f)));
+  const auto choose = [&](float if_even, float otherwise) {
+    return hn::IfThenElse(even, hn::Set(d, if_even), hn::Set(d, otherwise));
+  };
+  return {.sharpness = choose(0.5f / kSmallEven.tau, 0.5f / kSmall.tau),
+          .growth = choose(kSmallEven.growth, kSmall.growth),
+          .relaxation = choose(kSmallEven.relaxation, kSmall.relaxation),
+          .longest_step = choose(kSmallEven.longest_step, kSmall.longest_step)};
+}
+
+// One Newton step of a line's potential: ProjectLines() of cpu/sweeps-inl.h. Adds to `within`.
+inline LaneSolver::V LaneSolver::ProjectLine(int first, int step, const Lines& other,
+                                             const Schedules& schedules, V line_reach, V potential,
+                                             V& within) const {
+  const D d;
+  const V reach = hn::Mul(line_reach, schedules.sharpness);
   const V low = hn::Sub(potential, reach), high = hn::Add(potential, reach);
   const V one = hn::Set(d, 1.0f);
   V sum = hn::Zero(d), count = hn::Zero(d);
@@ -209,7 +247,8 @@ inline LaneSolver::V LaneSolver::ProjectLine(int first, int step, const Lines& o
     count = hn::IfThenElse(hn::Eq(rest, clamped), hn::Add(count, one), count);
   }
   within = hn::Add(within, count);
-  return hn::Add(potential, NewtonStep(d, sum, count, low, high, m_, n_, kSmall));
+  return hn::Add(potential, NewtonStep(d, sum, count, low, high, m_, n_, schedules.relaxation,
+                                       schedules.longest_step));
 }
 
 inline void LaneSolver::Sweep() {
@@ -227,23 +266,21 @@ inline void LaneSolver::Sweep() {
     row_potential_.Set(k, hn::Mul(hn::Sub(row_mean, mean), factor));
     column_potential_.Set(k, hn::Mul(column_mean, factor));
   }
-  float sharpness = 0.5f / kSmall.tau;
+  Schedules schedules = ChooseSchedules();
   for (int sweep = 0; sweep < kSmall.sweeps; ++sweep) {
     V within = hn::Zero(d);
     for (int i = 0; i < m_; ++i) {
-      const V reach = hn::Mul(row_reach[i], hn::Set(d, sharpness));
-      row_potential_.Set(
-          i, ProjectLine(i * m_, 1, column_potential_, reach, row_potential_[i], within));
+      row_potential_.Set(i, ProjectLine(i * m_, 1, column_potential_, schedules, row_reach[i],
+                                        row_potential_[i], within));
     }
     within = hn::Zero(d);
     for (int j = 0; j < m_; ++j) {
-      const V reach = hn::Mul(column_reach[j], hn::Set(d, sharpness));
-      column_potential_.Set(
-          j, ProjectLine(j, m_, row_potential_, reach, column_potential_[j], within));
+      column_potential_.Set(j, ProjectLine(j, m_, row_potential_, schedules, column_reach[j],
+                                           column_potential_[j], within));
     }
     hn::Store(hn::Mul(within, hn::Set(d, 1.0f / static_cast<float>(m_))), d, within_);
-    hn::Store(hn::Mul(mean, hn::Set(d, sharpness)), d, reach_);
-    sharpness /= kSmall.growth;
+    hn::Store(hn::Mul(mean, schedules.sharpness), d, reach_);
+    schedules.sharpness = hn::Div(schedules.sharpness, schedules.growth);
   }
   const V per_unit = PotentialsPerUnit(d, mean);
   for (int k = 0; k < m_; ++k) {

@@ -58,16 +58,17 @@ const Schedule& ScheduleFor(const Block<kWidth>& block) {
 
 // A Newton step of lines' potentials towards a soft count of n among m entries: an entry counts 0
 // below `low`, 1 above `high`, and linearly in between, the potential in the middle. `sum` is that
-// of the clamped entries, `within` the number of those between the limits: the slope.
+// of the clamped entries, `within` the number of those between the limits: the slope. `relaxation`,
+// `longest_step`: as in Schedule.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V NewtonStep(D d, V sum, V within, V low, V high, int m, int n,
-                        const Schedule& schedule) {
+HWY_INLINE V NewtonStep(D d, V sum, V within, V low, V high, int m, int n, V relaxation,
+                        V longest_step) {
   const V width = hn::Sub(high, low);
   const V target = hn::Add(hn::Mul(hn::Set(d, static_cast<float>(m)), low),
                            hn::Mul(hn::Set(d, static_cast<float>(n)), width));
-  const V step = hn::Div(hn::Mul(hn::Sub(sum, target), hn::Set(d, schedule.relaxation)),
-                         hn::Max(within, hn::Set(d, 1.0f)));
-  const V longest = hn::Mul(width, hn::Set(d, 0.5f * schedule.longest_step));
+  const V step =
+      hn::Div(hn::Mul(hn::Sub(sum, target), relaxation), hn::Max(within, hn::Set(d, 1.0f)));
+  const V longest = hn::Mul(hn::Mul(width, hn::Set(d, 0.5f)), longest_step);
   return hn::Clamp(step, hn::Neg(longest), longest);
 }
 
@@ -83,6 +84,8 @@ void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT ot
   // So many vectors at a time that their sums and limits stay in registers.
   constexpr int kVectors = std::min(kWidth / kLanes, kLanes == 16 ? 4 : 2);
   const V one = hn::Set(d, 1.0f);
+  const V relaxation = hn::Set(d, schedule.relaxation);
+  const V longest = hn::Set(d, schedule.longest_step);
   for (int first = 0; first < kWidth; first += kVectors * kLanes) {
     V low[kVectors], high[kVectors], sum[kVectors], count[kVectors];
     for (int v = 0; v < kVectors; ++v) {
@@ -103,7 +106,7 @@ void ProjectLines(const float* HWY_RESTRICT scores, const float* HWY_RESTRICT ot
     }
     for (int v = 0; v < kVectors; ++v) {
       float* const at = line + first + v * kLanes;
-      const V step = NewtonStep(d, sum[v], count[v], low[v], high[v], m, n, schedule);
+      const V step = NewtonStep(d, sum[v], count[v], low[v], high[v], m, n, relaxation, longest);
       hn::Store(hn::Add(hn::Load(d, at), step), d, at);
       hn::Store(count[v], d, within + first + v * kLanes);
     }
