@@ -10,6 +10,10 @@ absl::Status ShuttingDown() {
   return absl::UnavailableError("the server is shutting down; retry elsewhere");
 }
 
+absl::Status NoSolverLeft() {
+  return absl::UnavailableError("every device of this server has failed; retry elsewhere");
+}
+
 // Hands `piece` to its owner, and breaks the tie between them first.
 void HandBack(std::unique_ptr<Piece> piece, absl::Status status) {
   const std::shared_ptr<PieceOwner> owner = std::move(piece->owner);
@@ -21,31 +25,31 @@ void HandBack(std::unique_ptr<Piece> piece, absl::Status status) {
 Dispatcher::Dispatcher(std::span<Solver* const> solvers, const BatchConfig& config,
                        const Clock& clock, Observer& observer)
     : config_(config), clock_(clock), observer_(observer) {
+  std::vector<Solver*> of_workers;
   for (Solver* solver : solvers) {
-    for (int k = 0; k < std::max(1, solver->info().batches_in_flight); ++k) {
-      workers_.emplace_back([this, solver] { Work(*solver); });
-    }
+    of_workers.insert(of_workers.end(), std::max(1, solver->info().batches_in_flight), solver);
+  }
+  workers_left_ = static_cast<int>(of_workers.size());
+  for (Solver* solver : of_workers) {
+    workers_.emplace_back([this, solver] { Work(*solver); });
   }
 }
 
 Dispatcher::~Dispatcher() { Stop(); }
 
 void Dispatcher::Submit(std::unique_ptr<Piece> piece) {
-  bool refused = false;
+  absl::Status refusal;
   {
     std::lock_guard lock(mutex_);
-    refused = stopping_;
-    if (!refused) {
+    refusal = refusal_;
+    if (refusal.ok()) {
       observer_.OnQueueChange(piece->elements(), piece->weight_bytes());
       queue_.Push(std::move(piece));
     }
   }
-  if (refused) {
-    observer_.OnDropped(DropReason::kShutdown);
-    HandBack(std::move(piece), ShuttingDown());
-    return;
-  }
-  changed_.notify_one();
+  if (refusal.ok()) return changed_.notify_one();
+  observer_.OnDropped(DropReason::kShutdown);
+  HandBack(std::move(piece), std::move(refusal));
 }
 
 void Dispatcher::DropDead() {
@@ -59,25 +63,29 @@ void Dispatcher::DropDead() {
 }
 
 void Dispatcher::Stop() {
+  Close(ShuttingDown());
+  for (std::thread& worker : std::exchange(workers_, {})) worker.join();
+}
+
+void Dispatcher::Close(const absl::Status& why) {
   std::vector<std::unique_ptr<Piece>> left;
   {
     std::lock_guard lock(mutex_);
-    stopping_ = true;
+    refusal_.Update(why);
     left = queue_.TakeAll();
   }
   changed_.notify_all();
   ReportTaken(left);
   for (std::unique_ptr<Piece>& piece : left) {
     observer_.OnDropped(DropReason::kShutdown);
-    HandBack(std::move(piece), ShuttingDown());
+    HandBack(std::move(piece), why);
   }
-  for (std::thread& worker : std::exchange(workers_, {})) worker.join();
 }
 
 void Dispatcher::Work(Solver& solver) {
   std::unique_lock lock(mutex_);
   ++idle_workers_;
-  while (!stopping_) {
+  while (refusal_.ok() && solver.health().ok()) {
     const Time now = clock_.Now();
     if (auto dead = queue_.TakeDead(now); !dead.empty()) {
       lock.unlock();
@@ -107,6 +115,13 @@ void Dispatcher::Work(Solver& solver) {
       }
     }
   }
+  --idle_workers_;
+  if (solver.health().ok()) return;
+  observer_.OnSolverLost(solver.info().name);
+  const bool last = --workers_left_ == 0;
+  lock.unlock();
+  changed_.notify_all();  // this worker may have taken the news that was meant for another
+  if (last) Close(NoSolverLeft());
 }
 
 void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces) {

@@ -18,7 +18,8 @@
 namespace tsenor::server {
 
 // Workers that form batches from the queue, as batch_policy says, and solve them: for each solver
-// as many as it usefully keeps in flight (SolverInfo::batches_in_flight).
+// as many as it usefully keeps in flight (SolverInfo::batches_in_flight). The workers of a solver
+// that is lost (Solver::health()) end; once none are left, all work goes back as Unavailable.
 //
 // Invariant: every submitted piece goes back to its owner exactly once. Owns queue and threads; the
 // solvers, the clock and the observer are the caller's and outlive it. Thread-safe.
@@ -30,7 +31,7 @@ class Dispatcher final : public PieceScheduler {
   // Stops.
   ~Dispatcher() override;
 
-  // After Stop(), the piece goes straight back with Unavailable.
+  // After Stop(), and once no solver is left, the piece goes straight back with Unavailable.
   void Submit(std::unique_ptr<Piece> piece) override;
   void DropDead() override;
 
@@ -44,6 +45,8 @@ class Dispatcher final : public PieceScheduler {
   void SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces);
   // Counts and hands back pieces that no solver saw.
   void Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now);
+  // From now on no piece is accepted, and no batch begun; what is queued is handed back.
+  void Close(const absl::Status& why);
   // Takes what came out of the queue off the observer's books.
   void ReportTaken(const std::vector<std::unique_ptr<Piece>>& pieces);
 
@@ -52,10 +55,11 @@ class Dispatcher final : public PieceScheduler {
   Observer& observer_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;  // queue_ or stopping_
+  std::condition_variable changed_;  // queue_ or refusal_; or a worker ends
   RequestQueue queue_;               // guarded by mutex_
   int idle_workers_ = 0;             // guarded by mutex_
-  bool stopping_ = false;            // guarded by mutex_
+  int workers_left_ = 0;             // whose solver is not lost; guarded by mutex_
+  absl::Status refusal_;             // why pieces go straight back, or OK; guarded by mutex_
 
   std::vector<std::thread> workers_;  // set by the constructor, emptied by Stop()
 };

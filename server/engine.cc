@@ -23,9 +23,11 @@ absl::Status DrainingError() {
 }  // namespace
 
 Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solver*> solvers,
-               const Clock& clock, Observer& observer, const WeightsDirectory* weights_directory)
+               const Clock& clock, Observer& observer, const WeightsDirectory* weights_directory,
+               std::string fallback_reason)
     : limits_(limits),
       solvers_(std::move(solvers)),
+      fallback_reason_(std::move(fallback_reason)),
       clock_(clock),
       observer_(observer),
       weights_directory_(weights_directory),

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -30,11 +31,12 @@ namespace tsenor::server {
 // when no session has a peer any more. Thread-safe.
 class Engine {
  public:
-  // Starts the workers, and readers of files if there is a directory for them.
+  // Starts the workers, and readers of files if there is a directory for them. `fallback_reason`:
+  // why no GPU solves, for those who ask.
   // REQUIRES: ValidateLimits(limits) is OK; at least one solver.
   Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solver*> solvers,
          const Clock& clock, Observer& observer,
-         const WeightsDirectory* weights_directory = nullptr);
+         const WeightsDirectory* weights_directory = nullptr, std::string fallback_reason = "");
   ~Engine();
 
   // A session for `peer`; it counts against Limits::max_streams for as long as the pointer is held.
@@ -62,6 +64,7 @@ class Engine {
   // Null: no files are read.
   const WeightsDirectory* weights_directory() const { return weights_directory_; }
   std::span<Solver* const> solvers() const { return solvers_; }
+  const std::string& fallback_reason() const { return fallback_reason_; }
 
  private:
   using Sessions = std::list<std::weak_ptr<Session>>;
@@ -72,6 +75,7 @@ class Engine {
 
   const Limits limits_;
   const std::vector<Solver*> solvers_;
+  const std::string fallback_reason_;
   const Clock& clock_;
   Observer& observer_;
   const WeightsDirectory* const weights_directory_;

@@ -56,8 +56,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "metrics-listen", flags.metrics_listen, "host:port of /metrics; unset: none");
   Add(app, "weights-directory", flags.weights_directory,
       "Directory whose files every client may name instead of sending weights; unset: none");
-  Add(app, "backend", flags.backend, "Solver: cpu, or reference (slow, plain loops)")
-      ->check(CLI::IsMember({"cpu", "reference"}));
+  Add(app, "backend", flags.backend,
+      "Solver: auto (every GPU, or else the CPU), cpu, cuda, or reference (slow, plain loops)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}));
+  Add(app, "devices", flags.devices,
+      "With --backend cuda: the GPUs that solve, as in 0,1; unset: all")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1024));
   Add(app, "threads", flags.threads, "Threads that solve (cpu); 0: one per core")
       ->check(CLI::Range(0, 1024));
   Add(app, "log-level", flags.log_level, "debug, info, warn, error or off")
@@ -97,6 +102,10 @@ ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std
   if (const absl::Status status = ValidateLimits(flags.limits); !status.ok()) {
     err << "--" << status.message() << "\n";
     return {std::nullopt, static_cast<int>(CLI::ExitCodes::ValidationError)};
+  }
+  if (!flags.devices.empty() && flags.backend != "cuda") {
+    err << "--devices is set; --backend must then be cuda\n";
+    return {std::nullopt, static_cast<int>(CLI::ExitCodes::RequiresError)};
   }
   return {std::move(flags), 0};
 }

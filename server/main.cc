@@ -2,7 +2,8 @@
 //
 // Prints "listening on ADDRESS" (the real port) for each address and "metrics on ADDRESS" to
 // standard output as soon as it serves; logs go to standard error. Exit codes: 0 after SIGTERM or
-// SIGINT; 1 if it cannot start; others for a bad command line.
+// SIGINT; 1 if it cannot start, or has lost every device that it solved on; others for a bad
+// command line.
 
 #include <malloc.h>
 #include <pthread.h>
@@ -10,19 +11,21 @@
 #include <spdlog/spdlog.h>
 
 #include <csignal>
+#include <cstring>
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "server/backends.h"
 #include "server/clock.h"
 #include "server/engine.h"
 #include "server/flags.h"
 #include "server/metrics.h"
 #include "server/server.h"
 #include "server/weights_directory.h"
-#include "solver/cpu/cpu_solver.h"
-#include "solver/reference/reference_solver.h"
 
 namespace tsenor::server {
 namespace {
@@ -51,9 +54,32 @@ sigset_t BlockEndSignals() {
   return signals;
 }
 
-absl::StatusOr<std::unique_ptr<Solver>> MakeSolver(const Flags& flags) {
-  if (flags.backend == "reference") return MakeReferenceSolver();
-  return MakeCpuSolver({.threads = flags.threads});
+void Log(const Backends& backends) {
+  for (const auto& solver : backends.solvers) {
+    const SolverInfo& info = solver->info();
+    const std::string threads = info.threads > 0 ? fmt::format(", {} threads", info.threads) : "";
+    spdlog::info("tsenor-server " TSENOR_VERSION " solves with backend {}: {}{}", info.name,
+                 info.device, threads);
+  }
+  for (const std::string& reason : backends.left_out) spdlog::warn("a GPU is left out: {}", reason);
+  if (!backends.fallback_reason.empty()) {
+    spdlog::info("no GPU solves: {}", backends.fallback_reason);
+  }
+}
+
+// Waits for one of `signals`. Returns 0 instead once no solver is left; tells of each that is lost.
+int WaitForEnd(const sigset_t& signals, const Backends& backends) {
+  constexpr timespec kPeriod = {.tv_sec = 1, .tv_nsec = 0};
+  std::set<const Solver*> lost;
+  while (lost.size() < backends.solvers.size()) {
+    const int signal = sigtimedwait(&signals, nullptr, &kPeriod);
+    if (signal > 0) return signal;
+    for (const auto& solver : backends.solvers) {
+      const absl::Status health = solver->health();
+      if (!health.ok() && lost.insert(solver.get()).second) spdlog::error("{}", health.ToString());
+    }
+  }
+  return 0;
 }
 
 // What a full batch is, if the command line does not say.
@@ -64,11 +90,17 @@ BatchConfig ChooseBatch(BatchConfig batch, const SolverInfo& info) {
 }
 
 absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
-  auto solver = MakeSolver(flags);
-  if (!solver.ok()) return solver.status();
-  const SolverInfo& info = (*solver)->info();
+  const auto backends = MakeBackends(flags);
+  if (!backends.ok()) return backends.status();
+  Log(*backends);
+  std::vector<Solver*> solvers;
+  std::vector<std::string> names;
+  for (const auto& solver : backends->solvers) {
+    solvers.push_back(solver.get());
+    names.push_back(solver->info().name);
+  }
   const SteadyClock clock;
-  Metrics metrics({info.name}, flags.limits.memory_budget_bytes);
+  Metrics metrics(names, flags.limits.memory_budget_bytes);
   std::optional<WeightsDirectory> weights;
   if (!flags.weights_directory.empty()) {
     auto opened = WeightsDirectory::Open(flags.weights_directory);
@@ -76,8 +108,8 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
     weights.emplace(*std::move(opened));
     spdlog::info("every client may have files below {} read", flags.weights_directory);
   }
-  Engine engine(flags.limits, ChooseBatch(flags.batch, info), {solver->get()}, clock, metrics,
-                weights.has_value() ? &*weights : nullptr);
+  Engine engine(flags.limits, ChooseBatch(flags.batch, solvers.front()->info()), solvers, clock,
+                metrics, weights.has_value() ? &*weights : nullptr, backends->fallback_reason);
 
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags.metrics_listen.empty()) {
@@ -88,15 +120,13 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   }
   auto server = Server::Start(flags.listen, engine);
   if (!server.ok()) return server.status();
-  spdlog::info("tsenor-server " TSENOR_VERSION " serves with backend {} ({}, {} threads)",
-               info.name, info.device, info.threads);
   for (const std::string& address : (*server)->addresses()) {
     std::cout << "listening on " << address << std::endl;
   }
 
-  int signal = 0;
-  sigwait(&end_signals, &signal);
-  spdlog::info("received {}: draining for at most {} s", strsignal(signal),
+  const int signal = WaitForEnd(end_signals, *backends);
+  spdlog::info("{}: draining for at most {} s",
+               signal > 0 ? fmt::format("received {}", strsignal(signal)) : "no solver is left",
                Seconds(flags.drain_timeout));
   // From here on the default applies: a second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &end_signals, nullptr);
@@ -105,7 +135,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   }
   engine.Stop();
   spdlog::info("stopped");
-  return absl::OkStatus();
+  return signal > 0 ? absl::OkStatus() : absl::UnavailableError("no solver is left");
 }
 
 }  // namespace

@@ -254,7 +254,10 @@ grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext
     return reactor;
   }
   response->set_version(TSENOR_VERSION);
-  for (Solver* solver : engine_.solvers()) ToProto(solver->info(), response->add_backends());
+  for (Solver* solver : engine_.solvers()) {
+    if (solver->health().ok()) ToProto(solver->info(), response->add_backends());
+  }
+  response->set_fallback_reason(engine_.fallback_reason());
   ListSupported(response);
   ToProto(engine_.limits(), response->mutable_limits());
   response->set_memory_budget_bytes(static_cast<uint64_t>(engine_.limits().memory_budget_bytes));

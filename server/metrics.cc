@@ -90,6 +90,11 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
                                SecondsBoundaries(), {{"stage", kStages[k]}});
   }
   for (const std::string& backend : backends) {
+    prometheus::Gauge& up =
+        NewGauge("tsenor_backend_up", "1 until the backend's device fails for good.",
+                 {{"backend", backend}});
+    up.Set(1);
+    backend_up_[backend] = &up;
     for (const Method method : kAllMethods) {
       for (const DType dtype : kAllDTypes) {
         Problem problem;
@@ -137,6 +142,8 @@ void Metrics::OnFileRead(int64_t bytes) { file_bytes_->Increment(static_cast<dou
 void Metrics::OnStage(Stage stage, double seconds) {
   stages_[static_cast<size_t>(stage)]->Observe(seconds);
 }
+
+void Metrics::OnSolverLost(const std::string& backend) { backend_up_.at(backend)->Set(0); }
 
 void Metrics::OnBatch(const BatchReport& report) {
   batch_elements_->Observe(static_cast<double>(report.elements));

@@ -40,6 +40,7 @@ class Metrics final : public Observer {
   void OnFileRead(int64_t bytes) override;
   void OnStage(Stage stage, double seconds) override;
   void OnBatch(const BatchReport& report) override;
+  void OnSolverLost(const std::string& backend) override;
   void OnTensorDone(const Problem& problem, const SolveStats& stats) override;
   void OnDropped(DropReason reason) override;
   void OnRejected(RejectReason reason) override;
@@ -80,6 +81,7 @@ class Metrics final : public Observer {
   const std::shared_ptr<prometheus::Registry> registry_;
   std::map<std::string, MethodMetrics> methods_;
   std::map<std::string, WorkMetrics> work_;  // by backend, method and data type
+  std::map<std::string, prometheus::Gauge*> backend_up_;
   std::array<prometheus::Histogram*, 4> stages_;
   std::array<prometheus::Counter*, 3> dropped_;
   std::array<prometheus::Counter*, 4> rejected_;

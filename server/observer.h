@@ -52,6 +52,8 @@ class Observer {
 
   virtual void OnStage(Stage /*stage*/, double /*seconds*/) {}
   virtual void OnBatch(const BatchReport& /*report*/) {}
+  // The solver of this name will never solve again. May be told several times.
+  virtual void OnSolverLost(const std::string& /*backend*/) {}
   // All masks of one tensor are sent.
   virtual void OnTensorDone(const Problem& /*problem*/, const SolveStats& /*stats*/) {}
   // One piece.

@@ -32,9 +32,10 @@ void PrintText(const std::string& address, const v1::GetServerInfoResponse& info
             << static_cast<int64_t>(info.uptime_seconds()) << " s\n";
   for (const v1::Backend& backend : info.backends()) {
     std::cout << "backend         " << Printable(backend.name()) << ": "
-              << Printable(backend.device());
-    if (backend.threads() > 0) std::cout << ", " << backend.threads() << " threads";
-    std::cout << '\n';
+              << Printable(DeviceText(backend.device(), backend.threads())) << '\n';
+  }
+  if (!info.fallback_reason().empty()) {
+    std::cout << "why no GPU      " << Printable(info.fallback_reason()) << '\n';
   }
   std::cout << "dtypes         ";
   for (const int dtype : info.dtypes()) {

@@ -14,6 +14,7 @@
 #include "client/cli/output_paths.h"
 #include "client/cli/problem_flags.h"
 #include "client/cli/report.h"
+#include "client/cli/table.h"
 #include "client/cli/transfer.h"
 
 namespace tsenor::cli {
@@ -81,10 +82,15 @@ Report StartReport(const MaskFlags& flags, const v1::GetServerInfoResponse& info
                 .server = flags.server,
                 .server_version = info.version(),
                 .backends = {},
+                .devices = {},
+                .fallback_reason = info.fallback_reason(),
                 .seconds = 0,
                 .tensors = {},
                 .skipped = selection.skipped};
-  for (const v1::Backend& backend : info.backends()) report.backends.push_back(backend.name());
+  for (const v1::Backend& backend : info.backends()) {
+    report.backends.push_back(backend.name());
+    report.devices.push_back(DeviceText(backend.device(), backend.threads()));
+  }
   return report;
 }
 

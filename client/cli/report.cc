@@ -1,6 +1,8 @@
 #include "client/cli/report.h"
 
+#include <algorithm>
 #include <ostream>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +62,19 @@ TableRow TotalRow(const std::vector<Report>& reports) {
           SpeedText(weights, seconds)};
 }
 
+// "solved by cpu: AMD EPYC 9R14, 2 threads (there is no GPU)", a line a device.
+std::set<std::string> DeviceLines(const std::vector<Report>& reports) {
+  std::set<std::string> lines;
+  for (const Report& report : reports) {
+    const std::string& reason = report.fallback_reason;
+    for (size_t k = 0; k < std::min(report.backends.size(), report.devices.size()); ++k) {
+      lines.insert(absl::StrCat("solved by ", report.backends[k], ": ", report.devices[k],
+                                reason.empty() ? "" : absl::StrCat(" (", reason, ")")));
+    }
+  }
+  return lines;
+}
+
 Report FromJson(const json& root) {
   Report report;
   root.at("input").get_to(report.input);
@@ -71,6 +86,8 @@ Report FromJson(const json& root) {
   root.at("server").at("address").get_to(report.server);
   root.at("server").at("version").get_to(report.server_version);
   root.at("server").at("backends").get_to(report.backends);
+  report.devices = root.at("server").value("devices", report.devices);
+  report.fallback_reason = root.at("server").value("fallback_reason", "");
   root.at("seconds").get_to(report.seconds);
   for (const json& tensor : root.at("tensors")) from_json(tensor, report.tensors.emplace_back());
   for (const json& skipped : root.at("skipped")) {
@@ -98,7 +115,9 @@ json ToJson(const Report& report) {
           {"server",
            {{"address", report.server},
             {"version", report.server_version},
-            {"backends", report.backends}}},
+            {"backends", report.backends},
+            {"devices", report.devices},
+            {"fallback_reason", report.fallback_reason}}},
           {"seconds", report.seconds},
           {"tensors", std::move(tensors)},
           {"skipped", std::move(skipped)}};
@@ -145,6 +164,7 @@ void PrintTable(const std::vector<Report>& reports, std::ostream& out) {
   }
   rows.push_back(TotalRow(reports));
   PrintAligned(rows, out);
+  for (const std::string& line : DeviceLines(reports)) out << Printable(line) << '\n';
 }
 
 }  // namespace tsenor::cli

@@ -50,7 +50,9 @@ struct Report {
   std::string server;  // address
   std::string server_version;
   std::vector<std::string> backends;
-  double seconds = 0;  // from the first header to the last summary
+  std::vector<std::string> devices;  // of the backends, in words
+  std::string fallback_reason;       // why no GPU solves; may be empty
+  double seconds = 0;                // from the first header to the last summary
   std::vector<TensorReport> tensors;
   std::vector<SkippedTensor> skipped;
 };
@@ -80,7 +82,8 @@ class ReportFile {
 };
 
 // One line per tensor and a total: tensor, shape, pattern, kept share of the scores, proven gap,
-// time, weights per second. The total's time is the sum of the runs' times.
+// time, weights per second. The total's time is the sum of the runs' times. Below, a line for each
+// device that solved them.
 void PrintTable(const std::vector<Report>& reports, std::ostream& out);
 
 }  // namespace tsenor::cli

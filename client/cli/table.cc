@@ -74,6 +74,10 @@ std::string GapText(double value, double bound) {
   return value <= bound * (1 + 1e-12) ? "0" : "-";  // float64 sums are off by far less
 }
 
+std::string DeviceText(const std::string& device, uint32_t threads) {
+  return threads == 0 ? device : absl::StrCat(device, ", ", threads, " threads");
+}
+
 std::string TimeText(double seconds) { return absl::StrFormat("%.3f s", seconds); }
 
 std::string SpeedText(double weights, double seconds) {

@@ -28,6 +28,9 @@ std::string ShareText(double value, double score_sum);
 // as masks with lines short of N may.
 std::string GapText(double value, double bound);
 
+// "AMD EPYC 9R14, 2 threads"; 0 threads are not told.
+std::string DeviceText(const std::string& device, uint32_t threads);
+
 // "0.123 s".
 std::string TimeText(double seconds);
 

@@ -25,6 +25,8 @@ Report SomeReport() {
   report.server = "unix:socket";
   report.server_version = "1.2.3";
   report.backends = {"cpu"};
+  report.devices = {"a processor, 2 threads"};
+  report.fallback_reason = "there is no GPU";
   report.seconds = 2;
   TensorReport tensor;
   tensor.name = "w";
@@ -82,7 +84,30 @@ TEST(Report, TableHasALinePerTensorAndATotal) {
             "tensor                   shape  pattern  kept |w|  proven gap     time  weights/s\n"
             "w                  1000 x 2000      2:4  75.000 %     9.9e-03  0.500 s     4.00 M\n"
             "w                  1000 x 2000      2:4  75.000 %     9.9e-03  0.500 s     4.00 M\n"
-            "total (2 tensors)      4000000           75.000 %     9.9e-03  4.000 s     1.00 M\n");
+            "total (2 tensors)      4000000           75.000 %     9.9e-03  4.000 s     1.00 M\n"
+            "solved by cpu: a processor, 2 threads (there is no GPU)\n");
+}
+
+TEST(Report, TableTellsEachDeviceThatSolvedOnce) {
+  Report gpus = SomeReport();
+  gpus.backends = {"cuda:0", "cuda:1"};
+  gpus.devices = {"a GPU", "a GPU"};
+  gpus.fallback_reason = "";
+  std::ostringstream out;
+  PrintTable({gpus, SomeReport(), gpus}, out);
+  EXPECT_THAT(out.str(), HasSubstr("1.00 M\nsolved by cpu: a processor, 2 threads (there is no "
+                                   "GPU)\nsolved by cuda:0: a GPU\nsolved by cuda:1: a GPU\n"));
+}
+
+TEST(Report, ReadsReportsOfBeforeDevicesWereTold) {
+  const TemporaryDirectory directory;
+  nlohmann::json old = ToJson(SomeReport());
+  old["server"].erase("devices");
+  old["server"].erase("fallback_reason");
+  WriteWholeFile(directory / "r.json", old.dump());
+  const auto report = ReadReport(directory / "r.json");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->devices.empty());
 }
 
 TEST(Report, TableTellsWhichMasksAreOfRowsOrColumnsAlone) {

@@ -67,7 +67,7 @@ class Demo(unittest.TestCase):
     def test_real_weights(self):
         code, output, errors = self.run_demo(self.bin_dir)
         self.assertEqual((code, errors), (0, ""), output)
-        header, *rows, total = output.splitlines()
+        header, *rows, total, device = output.splitlines()
         for column in ["tensor", "shape", "pattern", "kept |w|", "gap", "time", "weights"]:
             self.assertIn(column, header)
         self.assertEqual(len(rows), TENSORS * len(PATTERNS))
@@ -79,6 +79,7 @@ class Demo(unittest.TestCase):
             self.assertTrue(50 < float(kept) < 100, row)  # better than chance: half of the weights
             self.assertLessEqual(float(gap), 1e-6, row)
         self.assertTrue(total.startswith("total"))
+        self.assertTrue(device.startswith("solved by "), device)
         self.assert_nothing_left()
 
     def test_calls_in_order(self):

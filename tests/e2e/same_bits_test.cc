@@ -162,7 +162,7 @@ TEST(SameBits, UnaryAndStream) {
 }
 
 TEST(SameBits, TheReferenceBackendFindsTheSameValue) {
-  ServerProgram cpu;
+  ServerProgram cpu({"--backend", "cpu"});
   ServerProgram reference({"--backend", "reference"});
   const v1::TensorHeader header = testing::MakeHeader(32, 32, 4, 8);
   const std::string data = Weights(32 * 32, 9);

@@ -160,7 +160,7 @@ TEST(ServerProcess, ReportsHealth) {
 }
 
 TEST(ServerProcess, ServesMetrics) {
-  ServerProgram server({"--metrics-listen", "127.0.0.1:0"});
+  ServerProgram server({"--backend", "cpu", "--metrics-listen", "127.0.0.1:0"});
   const std::string metrics_address = server.program().WaitForLine("metrics on ");
   ASSERT_NE(metrics_address, "");
   ExpectServes(server.address());
@@ -238,6 +238,31 @@ TEST(ServerProcess, ReplacesTheSocketOfAKilledServer) {
   EXPECT_EQ(third.exit_code, 1);
   EXPECT_THAT(third.err, HasSubstr("another server listens on " + address));
   ExpectServes(address);
+}
+
+// By default every GPU solves, or else the CPU, and log and GetServerInfo say why. Who insists on a
+// GPU where there is none gets no server.
+TEST(ServerProcess, SaysWhatSolvesAndNeverFallsBackInSilence) {
+  ServerProgram server;
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  ASSERT_TRUE(MakeStub(server.address())->GetServerInfo(&context, {}, &info).ok());
+  server.program().Signal(SIGTERM);
+  const std::string log = server.program().Wait().err;
+  ASSERT_GE(info.backends_size(), 1);
+  EXPECT_THAT(log, HasSubstr("solves with backend " + info.backends(0).name() + ": " +
+                             info.backends(0).device()));
+  if (info.fallback_reason().empty()) {
+    EXPECT_EQ(info.backends(0).name(), "cuda:0");
+    return;
+  }
+  EXPECT_EQ(info.backends(0).name(), "cpu");
+  EXPECT_THAT(log, HasSubstr("no GPU solves: " + info.fallback_reason()));
+  const ProgramOutcome refused =
+      RunProgram({kServer, "--listen", "127.0.0.1:0", "--backend", "cuda"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_EQ(refused.out, "");
+  EXPECT_THAT(refused.err, HasSubstr("backend is cuda: " + info.fallback_reason()));
 }
 
 TEST(ServerProcess, FailsClearlyWhereItCannotListen) {

@@ -30,8 +30,9 @@ LAYERS = [
     # The solver knows nothing of gRPC, protobuf, server or client.
     (r"solver/", STANDARD + STATUS + ["solver/"]),
     (r"proto/wire/", STANDARD + ["proto/wire/", "isa-l/"]),
-    # The only file that names a backend.
-    (r"server/main\.cc", SERVER_CORE + WIRE + ["solver/", "prometheus/", "CLI/"]),
+    # The only file that names backends.
+    (r"server/backends\.", SERVER_CORE + ["solver/"]),
+    (r"server/main\.cc", SERVER_CORE + WIRE + ["prometheus/", "CLI/"]),
     # The only files that see gRPC and generated headers: the service, its conversions, and what
     # registers it with a gRPC server.
     (r"server/(convert|mask_service)\.", SERVER_CORE + WIRE),

@@ -81,7 +81,7 @@ class Layering(Tree):
             ("solver/a.cc", '"absl/status/statusor.h"'),
             ("solver/cuda/kernels/a.cu", '"solver/cuda/primitives/warp.cuh"'),
             ("server/convert.cc", '"tsenor/v1/mask_service.pb.h"'),
-            ("server/main.cc", '"solver/cpu/cpu_solver.h"'),
+            ("server/backends.cc", '"solver/cpu/cpu_solver.h"'),
             ("server/session.cc", '"solver/validate.h"'),
             ("client/cli/verify_command.cc", '"solver/certificate.h"'),
             ("client/a.cc", '"tsenor/v1/mask_service.grpc.pb.h"'),

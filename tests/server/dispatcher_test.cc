@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -37,12 +38,17 @@ class CountingObserver final : public Observer {
     std::lock_guard lock(mutex_);
     batches_.push_back(report);
   }
+  void OnSolverLost(const std::string& backend) override {
+    std::lock_guard lock(mutex_);
+    lost_.push_back(backend);
+  }
 
   std::mutex mutex_;
   int64_t queued_elements_ = 0;
   int64_t queued_bytes_ = 0;
   std::vector<DropReason> dropped_;
   std::vector<BatchReport> batches_;
+  std::vector<std::string> lost_;
 };
 
 class DispatcherTest : public ::testing::Test {
@@ -180,6 +186,48 @@ TEST_F(DispatcherTest, StopHandsBackWhatIsQueuedAndWhatComesLater) {
   EXPECT_TRUE(owner_->statuses()[1].ok());  // what was being solved is finished
   EXPECT_TRUE(absl::IsUnavailable(owner_->statuses()[2]));
   EXPECT_THAT(observer_.dropped_, ElementsAre(DropReason::kShutdown, DropReason::kShutdown));
+}
+
+TEST_F(DispatcherTest, ASolverThatIsLostLeavesTheWorkToTheOthers) {
+  FakeSolver other;
+  other.mutable_info().name = "other";
+  Solver* const solvers[] = {&solver_, &other};
+  dispatcher_.emplace(solvers, BatchConfig{1, Duration::zero()}, clock_, observer_);
+  solver_.Block();
+  other.Block();
+  dispatcher_->Submit(Make(4));
+  dispatcher_->Submit(Make(4));
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  ASSERT_TRUE(other.WaitForCalls(1));
+  for (int k = 0; k < 3; ++k) dispatcher_->Submit(Make(4));
+  solver_.LoseDevice(absl::UnavailableError("device lost"));
+  solver_.Unblock();
+  other.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(5));
+  dispatcher_->Stop();
+  EXPECT_EQ(solver_.calls().size(), 1u);
+  EXPECT_EQ(other.calls().size(), 4u);
+  EXPECT_EQ(std::count(owner_->statuses().begin(), owner_->statuses().end(), absl::OkStatus()), 4);
+  EXPECT_THAT(observer_.lost_, ElementsAre("fake"));
+}
+
+TEST_F(DispatcherTest, WithoutAnySolverLeftAllWorkIsUnavailable) {
+  Start();
+  Occupy();
+  dispatcher_->Submit(Make(4));
+  solver_.LoseDevice(absl::UnavailableError("device lost"));
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(2));
+  dispatcher_->Submit(Make(4));
+  ASSERT_TRUE(owner_->WaitForPieces(3));
+  EXPECT_EQ(owner_->statuses()[0], absl::UnavailableError("device lost"));
+  for (const int k : {1, 2}) {
+    EXPECT_EQ(owner_->statuses()[k],
+              absl::UnavailableError("every device of this server has failed; retry elsewhere"));
+  }
+  dispatcher_->Stop();
+  EXPECT_EQ(solver_.calls().size(), 1u);
+  EXPECT_EQ(observer_.queued_elements_, 0);
 }
 
 TEST_F(DispatcherTest, KeepsAsManyBatchesInFlightAsTheSolverWants) {

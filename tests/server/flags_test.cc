@@ -33,7 +33,8 @@ TEST_F(FlagsTest, Defaults) {
   EXPECT_THAT(parsed.flags->listen, ElementsAre("127.0.0.1:50051"));
   EXPECT_EQ(parsed.flags->metrics_listen, "");
   EXPECT_EQ(parsed.flags->weights_directory, "");
-  EXPECT_EQ(parsed.flags->backend, "cpu");
+  EXPECT_EQ(parsed.flags->backend, "auto");
+  EXPECT_THAT(parsed.flags->devices, ElementsAre());
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::seconds(60));
   EXPECT_EQ(parsed.flags->drain_timeout, std::chrono::seconds(30));
   EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, int64_t{1} << 30);
@@ -81,6 +82,17 @@ TEST_F(FlagsTest, AFileWithUnknownKeysOrGarbageIsRefused) {
   }
 }
 
+TEST_F(FlagsTest, DevicesAreChosenForTheCudaBackendAlone) {
+  const ParsedFlags parsed = Parse({"--backend", "cuda", "--devices", "1,3"});
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_EQ(parsed.flags->backend, "cuda");
+  EXPECT_THAT(parsed.flags->devices, ElementsAre(1, 3));
+  for (const char* backend : {"auto", "cpu"}) {
+    EXPECT_FALSE(Parse({"--backend", backend, "--devices", "0"}).flags.has_value());
+    EXPECT_THAT(err_.str(), HasSubstr("--devices is set; --backend must then be cuda"));
+  }
+}
+
 TEST_F(FlagsTest, HelpAndVersionEndTheProcessWithSuccess) {
   ParsedFlags parsed = Parse({"--help"});
   EXPECT_FALSE(parsed.flags.has_value());
@@ -98,6 +110,8 @@ TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
            {"stray"},
            {"--threads", "-1"},
            {"--backend", "abacus"},
+           {"--backend", "cuda", "--devices", "-1"},
+           {"--backend", "cuda", "--devices", "first"},
            {"--memory-budget", "lots"},
            {"--idle-timeout", "-1"},
            {"--idle-timeout", "nan"},

@@ -235,6 +235,24 @@ TEST_F(ServiceTest, TellsWhatItIs) {
   EXPECT_EQ(info.memory_budget_bytes(), uint64_t{1} << 30);
 }
 
+TEST_F(ServiceTest, ALostDeviceIsUnavailableAndNoBackendAnyMore) {
+  Start();
+  ExpectHealthy();
+  solver_.LoseDevice(absl::UnavailableError("device lost"));
+  for (int k = 0; k < 2; ++k) {
+    const auto answer = testing::SolveStream(
+        *stub_,
+        testing::Messages(testing::MakeHeader(8, 8, 1, 2), testing::ToBytes(Weights(8, 8)), 100));
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_THAT(answer.status.error_message(), ::testing::StartsWith("every device of this server has failed"));
+  }
+  EXPECT_EQ(Gauge("tsenor_backend_up"), 0);
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+  EXPECT_EQ(info.backends_size(), 0);
+}
+
 TEST_F(ServiceTest, ServesTcpAndUnixSocketsAtOnce) {
   const std::string path = ::testing::TempDir() + "tsenor-" + std::to_string(getpid()) + ".sock";
   Start({"127.0.0.1:0", "unix:" + path, "127.0.0.1:0"});

@@ -31,6 +31,7 @@ TEST(Metrics, EverySeriesExistsBeforeAnythingHappens) {
            "tsenor_stage_seconds_count{stage=\"queue\"} 0",
            "tsenor_queue_elements 0",
            "tsenor_batch_pieces_count 0",
+           "tsenor_backend_up{backend=\"cpu\"} 1",
            "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"bfloat16\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e4m3\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e5m2\",method=\"tsenor\"} 0",

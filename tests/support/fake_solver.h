@@ -67,6 +67,17 @@ class FakeSolver final : public Solver {
     status_ = std::move(status);
   }
 
+  // From now on every call ends with `status`, and so does health().
+  void LoseDevice(absl::Status status) {
+    FailWith(status);
+    std::lock_guard lock(mutex_);
+    health_ = std::move(status);
+  }
+  absl::Status health() const override {
+    std::lock_guard lock(mutex_);
+    return health_;
+  }
+
   // Waits until `count` calls have begun. False: they did not within ten seconds.
   bool WaitForCalls(size_t count) {
     std::unique_lock lock(mutex_);
@@ -114,7 +125,7 @@ class FakeSolver final : public Solver {
   std::condition_variable changed_;  // calls_ or blocked_
   std::vector<Call> calls_;          // guarded by mutex_
   bool blocked_ = false;             // guarded by mutex_
-  absl::Status status_;              // guarded by mutex_
+  absl::Status status_, health_;     // guarded by mutex_
 };
 
 }  // namespace tsenor::testing
