@@ -188,7 +188,11 @@ absl::StatusOr<std::unique_ptr<Solver>> MakeCudaSolver(int device) {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
-    return absl::NotFoundError(absl::StrCat("there is no GPU: ", cudaGetErrorString(error)));
+    int driver = 0;  // stays 0 where there is none
+    cudaDriverGetVersion(&driver);
+    return absl::NotFoundError(
+        absl::StrCat("there is no GPU: ",
+                     driver == 0 ? "no NVIDIA driver is installed" : cudaGetErrorString(error)));
   }
   if (device < 0 || device >= count) {
     return absl::NotFoundError(

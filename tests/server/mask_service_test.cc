@@ -244,7 +244,8 @@ TEST_F(ServiceTest, ALostDeviceIsUnavailableAndNoBackendAnyMore) {
         *stub_,
         testing::Messages(testing::MakeHeader(8, 8, 1, 2), testing::ToBytes(Weights(8, 8)), 100));
     EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-    EXPECT_THAT(answer.status.error_message(), ::testing::StartsWith("every device of this server has failed"));
+    EXPECT_THAT(answer.status.error_message(),
+                ::testing::StartsWith("every device of this server has failed"));
   }
   EXPECT_EQ(Gauge("tsenor_backend_up"), 0);
   grpc::ClientContext context;
