@@ -58,12 +58,11 @@ def write_checkpoint(path, tensors, edge):
 
 
 @contextlib.contextmanager
-def server(program, folder):
+def server(program, folder, backend="cpu"):
     """A running server that reads files of the folder, as (address, process)."""
-    address = f"unix:{folder}/socket"
-    process = subprocess.Popen(
-        [program, "--listen", address, "--weights-directory", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    address = f"unix:{folder}/{backend}"
+    command = [program, "--listen", address, "--backend", backend, "--weights-directory", folder]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         if not process.stdout.readline().startswith("listening on"):
             raise SystemExit("the server did not start")
