@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <ctime>
 #include <utility>
 
 #include "client/cli/command.h"
@@ -28,15 +27,17 @@ InterruptWatcher::InterruptWatcher(std::stop_source stop) {
   sigaddset(&signals, SIGQUIT);
   struct sigaction hangup {};
   sigaction(SIGHUP, nullptr, &hangup);
-  // A blocked signal is delivered to sigtimedwait() even if it is ignored.
+  // A blocked signal is delivered to sigwait() even if it is ignored.
   if (hangup.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   thread_ = std::jthread([signals, stop = std::move(stop)](const std::stop_token& done) mutable {
-    // Wakes now and then to see whether it is still needed.
-    constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000'000};
+    // Ends the wait below, and nothing else, when there is nothing to watch any more.
+    const std::stop_callback wake(done, [self = pthread_self()] { pthread_kill(self, SIGTERM); });
     Clock::time_point first;  // signal
-    while (!done.stop_requested()) {
-      if (sigtimedwait(&signals, nullptr, &kPause) < 0) continue;
+    while (true) {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      if (done.stop_requested()) return;
       const Clock::time_point now = Clock::now();
       if (!stop.stop_requested()) {
         first = now;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <limits>
 
 namespace tsenor::cuda {
 namespace {
@@ -45,22 +44,32 @@ void Cut(const RowCopy& copy, std::vector<RowCopy>& parts) {
   }
 }
 
+// Where shares of consecutive parts begin, each of at least kPartBytes but the last, and the end.
+std::vector<size_t> SharesOf(const std::vector<RowCopy>& parts) {
+  std::vector<size_t> starts = {0};
+  int64_t bytes = 0;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    bytes += parts[k].bytes * parts[k].rows;
+    if (bytes < kPartBytes && k + 1 < parts.size()) continue;
+    starts.push_back(k + 1);
+    bytes = 0;
+  }
+  return starts;
+}
+
 }  // namespace
 
 void CopyRows(const std::vector<RowCopy>& copies, cpu::ThreadPool& helpers) {
   std::vector<RowCopy> parts;
-  int64_t bytes = 0;
-  for (const RowCopy& copy : copies) {
-    Cut(Joined(copy), parts);
-    bytes += copy.bytes * copy.rows;
-  }
+  for (const RowCopy& copy : copies) Cut(Joined(copy), parts);
+  if (parts.empty()) return;
+  const std::vector<size_t> starts = SharesOf(parts);
   std::atomic<size_t> next = 0;
-  // A helper for each part of full size: the rest is not worth waking one up.
-  helpers.Run(
-      static_cast<int>(std::min<int64_t>(bytes / kPartBytes, std::numeric_limits<int>::max())),
-      [&] {
-        for (size_t k; (k = next++) < parts.size();) Copy(parts[k]);
-      });
+  helpers.Run(static_cast<int>(starts.size()) - 2, [&] {
+    for (size_t share; (share = next++) + 1 < starts.size();) {
+      for (size_t k = starts[share]; k < starts[share + 1]; ++k) Copy(parts[k]);
+    }
+  });
 }
 
 bool IsPinned(const void* memory, int64_t bytes) {
