@@ -36,6 +36,7 @@ class Run:
     idle: float
     others: float  # processor time of all other programs
     unproven: int
+    backends: list  # that solved
 
 
 def gaussian_bfloat16(edge, seed):
@@ -110,6 +111,7 @@ def mask(program, checkpoint, folder, pattern, transfer, address, process):
         idle - idle_before,
         busy - busy_before - client_cpu - server_cpu,
         sum(tensor["blocks"] - tensor["blocks_proven_optimal"] for tensor in tensors),
+        sorted({name for tensor in tensors for name in tensor["backend"].split(",")}),
     )
 
 

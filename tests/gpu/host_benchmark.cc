@@ -1,7 +1,8 @@
-// Prints how fast batches in host memory are solved, from the caller's memory and back into it,
-// beside the limit: copying the weights to the devices and doing nothing with them.
+// Prints how fast batches are solved by one GPU, and by all at the same time: in host memory, from
+// the caller's memory and back into it, beside the limit, which is copying the weights to the
+// devices and doing nothing with them; and, for comparison, in the memory of each device.
 //
-//   cuda_host_benchmark [GPUS]     default: all GPUs, and one alone
+//   cuda_host_benchmark [GPUS]     default: all
 //
 // As many calls as the solver wants are in flight for each GPU, each with memory of its own; the
 // time is that of all of them from start to end, after a warm-up. The limit is that of copies from
@@ -31,23 +32,27 @@ void Check(cudaError_t error, const char* what) {
   std::exit(1);
 }
 
-// Host memory, pinned or not. Aborts where there is none.
-class HostMemory {
+enum class Kind { kPinned, kPageable, kDevice };
+
+// Memory of a kind; that of the current device. Ends the program where there is none.
+class Memory {
  public:
-  HostMemory(size_t bytes, bool pinned) : pinned_(pinned) {
-    if (pinned) {
-      Check(cudaMallocHost(&data_, bytes), "cudaMallocHost");
-    } else if ((data_ = std::malloc(bytes)) == nullptr) {
-      std::abort();
-    }
+  Memory(size_t bytes, Kind kind) : kind_(kind) {
+    if (kind == Kind::kPinned) Check(cudaMallocHost(&data_, bytes), "cudaMallocHost");
+    if (kind == Kind::kDevice) Check(cudaMalloc(&data_, bytes), "cudaMalloc");
+    if (kind == Kind::kPageable && (data_ = std::malloc(bytes)) == nullptr) std::abort();
   }
-  ~HostMemory() { pinned_ ? void(cudaFreeHost(data_)) : std::free(data_); }
-  HostMemory(const HostMemory&) = delete;
-  HostMemory& operator=(const HostMemory&) = delete;
+  ~Memory() {
+    if (kind_ == Kind::kPinned) cudaFreeHost(data_);
+    if (kind_ == Kind::kDevice) cudaFree(data_);
+    if (kind_ == Kind::kPageable) std::free(data_);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
   void* data() const { return data_; }
 
  private:
-  const bool pinned_;
+  const Kind kind_;
   void* data_ = nullptr;
 };
 
@@ -56,50 +61,64 @@ struct Case {
   Pattern pattern;
   int64_t length;  // rows and columns of a tile
   int tiles;       // of a batch
-  bool pinned;
+  Kind memory;
 };
 
 // One call's memory: bfloat16 Gaussian weights, masks, stats.
 class Call {
  public:
+  // On the current device.
   explicit Call(const Case& test)
-      : elements_(test.length * test.length),
-        weights_(test.tiles * elements_ * 2, test.pinned),
-        masks_(test.tiles * elements_ / 8, test.pinned),
-        stats_(test.tiles * BlocksAlong(test.length, test.pattern.m)) {
+      : test_(test),
+        bytes_(test.tiles * test.length * test.length * 2),
+        weights_(bytes_, test.memory),
+        masks_(bytes_ / 16, test.memory),
+        stats_(test.tiles * BlocksAlong(test.length, test.pattern.m) * sizeof(SolveStats),
+               test.memory) {
     constexpr int64_t kDrawn = 1 << 20;  // over and over
     const auto drawn = GenerateWeights(WeightKind::kGaussian, 1, kDrawn, 1);
     const auto* halves = reinterpret_cast<const uint16_t*>(drawn.data());
-    auto* const weights = static_cast<uint16_t*>(weights_.data());
-    for (int64_t k = 0; k < test.tiles * elements_; ++k) weights[k] = halves[2 * (k % kDrawn) + 1];
+    std::vector<uint16_t> weights(bytes_ / 2);
+    for (size_t k = 0; k < weights.size(); ++k) weights[k] = halves[2 * (k % kDrawn) + 1];
+    Check(cudaMemcpy(weights_.data(), weights.data(), bytes_, cudaMemcpyDefault), "copy");
+    const int64_t elements = test.length * test.length, rows = BlocksAlong(test.length, m());
     for (int t = 0; t < test.tiles; ++t) {
-      tiles_.push_back({.weights = weights + t * elements_,
+      tiles_.push_back({.weights = static_cast<uint16_t*>(weights_.data()) + t * elements,
                         .row_stride = test.length,
                         .rows = test.length,
                         .columns = test.length,
-                        .mask = static_cast<uint8_t*>(masks_.data()) + t * elements_ / 8,
+                        .mask = static_cast<uint8_t*>(masks_.data()) + t * elements / 8,
                         .mask_row_stride = test.length / 8,
-                        .stats = stats_.data() + t * BlocksAlong(test.length, test.pattern.m)});
+                        .stats = static_cast<SolveStats*>(stats_.data()) + t * rows});
     }
   }
 
-  int64_t bytes() const { return std::ssize(tiles_) * elements_ * 2; }
-  const void* weights() const { return weights_.data(); }
+  int64_t bytes() const { return bytes_; }
 
-  void Solve(Solver& solver, Pattern pattern) {
+  // Returns when all is solved. Device memory: on the calling thread's stream.
+  void Solve(Solver& solver) {
     Problem problem;
-    problem.pattern = pattern;
+    problem.pattern = test_.pattern;
     problem.dtype = DType::kBFloat16;
-    const absl::Status status = solver.Solve({.problem = problem, .tiles = tiles_});
-    if (status.ok()) return;
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    std::exit(1);
+    const bool on_device = test_.memory == Kind::kDevice;
+    const absl::Status status =
+        solver.Solve({.problem = problem,
+                      .tiles = tiles_,
+                      .memory = on_device ? MemorySpace::kDevice : MemorySpace::kHost,
+                      .stream = on_device ? cudaStreamPerThread : nullptr});
+    if (!status.ok()) {
+      std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      std::exit(1);
+    }
+    if (on_device) Check(cudaStreamSynchronize(cudaStreamPerThread), "solving");
   }
 
  private:
-  const int64_t elements_;  // of a tile
-  HostMemory weights_, masks_;
-  std::vector<SolveStats> stats_;
+  int m() const { return test_.pattern.m; }
+
+  const Case test_;
+  const int64_t bytes_;
+  Memory weights_, masks_, stats_;
   std::vector<Tile> tiles_;
 };
 
@@ -115,10 +134,10 @@ double TimeOnThreads(size_t count, const std::function<void(size_t)>& work) {
 // GB/s from pinned memory to `gpus` GPUs at the same time.
 double CopyLimit(int gpus) {
   constexpr size_t kBytes = size_t{128} << 20;
-  std::vector<std::unique_ptr<HostMemory>> host;
+  std::vector<std::unique_ptr<Memory>> host;
   std::vector<void*> device(gpus);
   for (int k = 0; k < gpus; ++k) {
-    host.push_back(std::make_unique<HostMemory>(kBytes, true));
+    host.push_back(std::make_unique<Memory>(kBytes, Kind::kPinned));
     Check(cudaSetDevice(k), "cudaSetDevice");
     Check(cudaMalloc(&device[k], kBytes), "cudaMalloc");
   }
@@ -140,10 +159,14 @@ double CopyLimit(int gpus) {
 void Print(const Case& test, const std::vector<std::unique_ptr<Solver>>& solvers, int gpus,
            int in_flight, double limit) {
   std::vector<std::unique_ptr<Call>> calls;
-  for (int k = 0; k < gpus * in_flight; ++k) calls.push_back(std::make_unique<Call>(test));
+  for (int k = 0; k < gpus * in_flight; ++k) {
+    Check(cudaSetDevice(k % gpus), "cudaSetDevice");
+    calls.push_back(std::make_unique<Call>(test));
+  }
   const auto solve = [&](int repetitions) {
     return TimeOnThreads(calls.size(), [&](size_t k) {
-      for (int r = 0; r < repetitions; ++r) calls[k]->Solve(*solvers[k % gpus], test.pattern);
+      Check(cudaSetDevice(static_cast<int>(k % gpus)), "cudaSetDevice");
+      for (int r = 0; r < repetitions; ++r) calls[k]->Solve(*solvers[k % gpus]);
     });
   };
   solve(2);
@@ -169,11 +192,13 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "this machine has no GPU\n");
     return 1;
   }
-  const Case cases[] = {{"16:32, 8192 x 8192, pinned", {16, 32}, 8192, 1, true},
-                        {"16:32, 8192 x 8192, pageable", {16, 32}, 8192, 1, false},
-                        {"2:4, 8192 x 8192, pinned", {2, 4}, 8192, 1, true},
-                        {"16:32, 4096 x 4096, pageable", {16, 32}, 4096, 1, false},
-                        {"16:32, 4096 of 64 x 64, pageable", {16, 32}, 64, 4096, false}};
+  const Case cases[] = {{"16:32, 8192 x 8192, pinned", {16, 32}, 8192, 1, Kind::kPinned},
+                        {"16:32, 8192 x 8192, pageable", {16, 32}, 8192, 1, Kind::kPageable},
+                        {"2:4, 8192 x 8192, pinned", {2, 4}, 8192, 1, Kind::kPinned},
+                        {"16:32, 4096 x 4096, pageable", {16, 32}, 4096, 1, Kind::kPageable},
+                        {"16:32, 4096 of 64 x 64, pageable", {16, 32}, 64, 4096, Kind::kPageable},
+                        {"16:32, 4096 of 64 x 64, device", {16, 32}, 64, 4096, Kind::kDevice},
+                        {"16:32, 8192 x 8192, device", {16, 32}, 8192, 1, Kind::kDevice}};
   const int in_flight = solvers[0]->info().batches_in_flight;
   for (int used = 1; used <= gpus; used = used < gpus ? gpus : gpus + 1) {
     const double limit = CopyLimit(used);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # On a machine with an NVIDIA GPU: all tests of the CUDA backend, memcheck over those that touch
-# every kernel, and the benchmark's table.
+# every kernel, the benchmarks' tables, and the server. Needs Python with numpy.
 #
 #   sh tests/gpu/run.sh [BIN_DIR]     with programs built elsewhere; default: builds preset release
 #
@@ -13,7 +13,7 @@ if [ $# -gt 0 ]; then
 else
   bin=build/release/bin
   cmake --preset release -DTSENOR_TESTS=ON -DTSENOR_CUDA=ON
-  cmake --build --preset release --target cuda_tests cuda_benchmark
+  cmake --build --preset release --target cuda_tests cuda_benchmark cuda_host_benchmark tsenor-server tsenor
 fi
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
@@ -22,3 +22,5 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 TSENOR_CAMPAIGN_BLOCKS=1 compute-sanitizer --error-exitcode 1 \
   "$bin/cuda_tests" --gtest_brief=1 --gtest_filter='-*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*'
 "$bin/cuda_benchmark"
+"$bin/cuda_host_benchmark"
+python3 tests/gpu/server.py "$bin"

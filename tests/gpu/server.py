@@ -59,10 +59,10 @@ def measure(bin_dir, servers, folder, arguments):
     end_to_end.write_checkpoint(checkpoint, arguments.tensors, arguments.edge)
     weights = arguments.tensors * arguments.edge**2
     print(f"\n{weights / 2**20:.0f} Mi weights, bfloat16, Gaussian, {end_to_end.CORES} cores\n")
-    print("| pattern | backend | weights | seconds | Gweights/s | GB/s | server's CPU, s | client's CPU, s |")
+    print("| pattern | solved by | weights | seconds | Gweights/s | GB/s | server's CPU, s | client's CPU, s |")
     print("|---|---|---|---|---|---|---|---|")
     for pattern in ["16:32", "2:4"]:
-        for backend, running in servers.items():
+        for running in servers:
             for transfer in end_to_end.TRANSFERS:
                 runs = [
                     end_to_end.mask(bin_dir / "tsenor", checkpoint, folder, pattern, transfer, *running)
@@ -70,7 +70,7 @@ def measure(bin_dir, servers, folder, arguments):
                 ]
                 run = min(runs, key=lambda some: some.seconds)
                 print(
-                    f"| {pattern} | {backend} | {transfer} | {run.seconds:.3f} | {weights / run.seconds / 1e9:.2f} "
+                    f"| {pattern} | {', '.join(run.backends)} | {transfer} | {run.seconds:.3f} | {weights / run.seconds / 1e9:.2f} "
                     f"| {2 * weights / run.seconds / 1e9:.2f} | {run.server_cpu:.2f} | {run.client_cpu:.2f} |",
                     flush=True,
                 )
@@ -93,7 +93,7 @@ def main():
         ):
             subprocess.run([bin_dir / "tsenor", "info", "--server", auto[0]], check=True)
             compare(bin_dir, [auto[0], cpu[0]], folder)
-            measure(bin_dir, {"auto": auto, "cpu": cpu}, folder, arguments)
+            measure(bin_dir, [auto, cpu], folder, arguments)
 
 
 if __name__ == "__main__":
