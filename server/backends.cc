@@ -22,13 +22,26 @@ absl::StatusOr<Backends> One(absl::StatusOr<std::unique_ptr<Solver>> solver) {
 
 #if TSENOR_WITH_CUDA
 
+// A solver that has solved: a GPU that does not work is found out now, and no request waits for one
+// to start.
+absl::StatusOr<std::unique_ptr<Solver>> MakeTriedCudaSolver(int device) {
+  absl::StatusOr<std::unique_ptr<Solver>> solver = MakeCudaSolver(device);
+  if (!solver.ok()) return solver;
+  Problem problem;
+  problem.pattern = {.n = 4, .m = 8};
+  const std::vector<float> weights(64, 1.0f);
+  const absl::Status tried = SolveMatrix(**solver, problem, weights.data(), 8, 8).status();
+  if (tried.ok()) return solver;
+  return absl::Status(tried.code(), absl::StrCat("cuda:", device, ": ", tried.message()));
+}
+
 absl::StatusOr<Backends> MakeCudaBackends(const std::vector<int>& asked) {
   Backends backends;
   std::vector<int> devices = asked;
   for (int k = 0; asked.empty() && k < CudaDeviceCount(); ++k) devices.push_back(k);
   if (devices.empty()) devices.push_back(0);  // whose absence has a reason
   for (const int device : devices) {
-    absl::StatusOr<std::unique_ptr<Solver>> solver = MakeCudaSolver(device);
+    absl::StatusOr<std::unique_ptr<Solver>> solver = MakeTriedCudaSolver(device);
     if (solver.ok()) {
       backends.solvers.push_back(*std::move(solver));
       continue;

@@ -6,6 +6,7 @@ namespace tsenor::cuda {
 
 absl::Status ToStatus(cudaError_t error, absl::string_view what) {
   if (error == cudaSuccess) return absl::OkStatus();
+  cudaGetLastError();  // told here, so that the next launch does not tell it again
   return absl::UnavailableError(
       absl::StrCat("the GPU failed: ", what, ": ", cudaGetErrorString(error)));
 }
