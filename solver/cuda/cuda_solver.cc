@@ -42,23 +42,22 @@ int CopyHelpers() {
 }
 
 absl::Status CheckTiles(const Batch& batch) {
-  if (batch.problem.options.method != Method::kOptimal) {
-    return absl::InvalidArgumentError("the cuda backend solves with the method OPTIMAL alone");
-  }
   if (batch.memory == MemorySpace::kHost && batch.stream != nullptr) {
     return absl::InvalidArgumentError("a batch in host memory takes no stream");
   }
   return absl::OkStatus();
 }
 
-// A graph would copy the list of tiles, when it runs, from host memory that is long gone.
+// A graph would copy the list of tiles, or the random masks, when it runs, from host memory that is
+// long gone.
 absl::Status CheckNotCapturing(cudaStream_t stream) {
   cudaStreamCaptureStatus capturing;
   const absl::Status status =
       ToStatus(cudaStreamIsCapturing(stream, &capturing), "cudaStreamIsCapturing");
   if (!status.ok() || capturing == cudaStreamCaptureStatusNone) return status;
   return absl::InvalidArgumentError(absl::StrCat("a batch that a graph captures must have at most ",
-                                                 cuda::kTilesInParameters, " tiles"));
+                                                 cuda::kTilesInParameters,
+                                                 " tiles, and another method than MAX_RANDOM"));
 }
 
 class CudaSolver final : public Solver {
@@ -119,7 +118,8 @@ class CudaSolver final : public Solver {
     const cuda::LaunchConfig config = cuda::ConfigFor(batch.problem, batch.tiles);
     const std::vector<cuda::PassTile> tiles = cuda::NumberTiles(batch.problem, batch.tiles);
     const int64_t list_bytes = cuda::ListBytes(tiles.size());
-    absl::Status status = list_bytes > 0 ? CheckNotCapturing(stream) : absl::OkStatus();
+    absl::Status status;
+    if (list_bytes > 0 || config.random_masks_bytes > 0) status = CheckNotCapturing(stream);
     if (!status.ok()) return status;
     const int64_t list_place = cuda::Aligned(config.workspace_bytes + sizeof(int32_t));
     void* memory = nullptr;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "solver/cpu/quantile.h"
 #include "solver/cuda/kernels/general.h"
+#include "solver/cuda/methods.h"
 
 namespace tsenor::cuda {
 namespace {
@@ -26,30 +27,41 @@ Tile RowsOf(const Problem& problem, const Tile& tile, int64_t first, int64_t row
 }  // namespace
 
 std::string LaunchConfig::ToString() const {
-  if (!general) return "exhaustive search";
+  const std::string passes =
+      absl::StrCat(blocks_per_pass, " blocks a pass, ", workspace_bytes, " bytes of workspace");
+  if (!general)
+    return other_method ? absl::StrCat("method's kernels, ", passes) : "exhaustive search";
   return absl::StrCat(exhaustive ? "exhaustive search; for potentials the " : "",
                       "general kernel, ", threads, " threads and ", shared_bytes,
-                      " bytes of shared memory a CTA, ", blocks_per_pass, " blocks a pass, ",
-                      workspace_bytes, " bytes of workspace");
+                      " bytes of shared memory a CTA, ", other_method ? "method's kernels, " : "",
+                      passes);
 }
 
 LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   const auto [n, m] = problem.pattern;
   LaunchConfig config;
-  config.exhaustive = m == 4 && n > 0 && n < m;
-  config.general = !config.exhaustive ||
-                   std::any_of(tiles.begin(), tiles.end(),
-                               [](const Tile& tile) { return tile.potentials != nullptr; });
+  const Method method = problem.options.method;
+  config.exhaustive = m == 4 && n > 0 && n < m && method == Method::kOptimal;
+  config.other_method = HasMethodKernels(problem);
+  const bool any_potentials = std::any_of(
+      tiles.begin(), tiles.end(), [](const Tile& tile) { return tile.potentials != nullptr; });
+  config.general = config.exhaustive ? any_potentials : IsTransposable(method);
   config.threads = GeneralThreads(m);
   config.shared_bytes = GeneralSharedBytes(m);
   config.blocks_per_pass =
       std::min(CountBlocks(problem, tiles), kWorkspaceBytes / WorkspaceBytesPerBlock(m));
-  if (!config.general) config.blocks_per_pass = 0;
-  config.results_bytes =
-      Aligned(config.blocks_per_pass * static_cast<int64_t>(sizeof(BlockResult)));
-  const int64_t mask_bytes =
-      config.blocks_per_pass * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t));
-  config.workspace_bytes = config.results_bytes + Aligned(mask_bytes);
+  const int64_t plan_bytes =
+      config.other_method && method == Method::kTsenor ? m * m * int64_t{sizeof(int32_t)} : 0;
+  if (plan_bytes > 0)
+    config.blocks_per_pass = std::min(config.blocks_per_pass, kPlanBytes / plan_bytes);
+  if (config.exhaustive && !config.general) config.blocks_per_pass = 0;
+  const int64_t blocks = config.blocks_per_pass;
+  config.results_bytes = Aligned(blocks * static_cast<int64_t>(sizeof(BlockResult)));
+  config.masks_bytes = Aligned(blocks * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t)));
+  config.plans_bytes = Aligned(blocks * plan_bytes);
+  config.random_masks_bytes = Aligned(RandomMaskBytes(problem));
+  config.workspace_bytes =
+      config.results_bytes + config.masks_bytes + config.plans_bytes + config.random_masks_bytes;
   return config;
 }
 

@@ -17,6 +17,10 @@ namespace tsenor::cuda {
 // 8192 x 8192 matrix fits into one pass from M = 16 on.
 inline constexpr int64_t kWorkspaceBytes = int64_t{64} << 20;
 
+// The same for the plans of TSENOR, 4 bytes a weight: so many that the blocks of a pass take their
+// turns on a large GPU a few times.
+inline constexpr int64_t kPlanBytes = int64_t{64} << 20;
+
 // Weights of a batch in host memory that are staged at a time: long enough copies to reach the
 // bus's bandwidth, short enough to overlap with the kernels of the piece before.
 inline constexpr int64_t kStagingBytes = int64_t{16} << 20;
@@ -26,12 +30,14 @@ struct LaunchConfig {
   // M = 4: kernels/exhaustive.h, after kernels/general.h if some tile wants potentials.
   bool exhaustive = false;
   bool general = true;
+  bool other_method = false;  // the kernels of methods.h; the general kernel finds the bound before
   // The general kernel.
   int threads = 0;          // a CTA
   size_t shared_bytes = 0;  // a CTA
   int64_t blocks_per_pass = 0;
   int64_t workspace_bytes = 0;  // of a pass
-  int64_t results_bytes = 0;    // its first part; the masks follow
+  // Its parts, in this order.
+  int64_t results_bytes = 0, masks_bytes = 0, plans_bytes = 0, random_masks_bytes = 0;
 
   // In one line, for logs and tests.
   std::string ToString() const;

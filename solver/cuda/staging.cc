@@ -10,6 +10,7 @@
 #include "solver/cuda/kernels/collect.h"
 #include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
+#include "solver/cuda/methods.h"
 
 namespace tsenor::cuda {
 namespace {
@@ -24,6 +25,16 @@ bool IsDirect(const void* memory, int64_t bytes) {
   return bytes >= kLeastDirectBytes && IsPinned(memory, bytes);
 }
 
+absl::Status EnqueuePass(const Pass& pass, const LaunchConfig& config, cudaStream_t stream) {
+  absl::Status status;
+  if (config.general) {
+    status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
+  }
+  if (status.ok() && config.other_method) status = EnqueueMethod(pass, stream);
+  if (!status.ok()) return status;
+  return ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
+}
+
 }  // namespace
 
 absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tiles,
@@ -32,16 +43,21 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
   if (ListBytes(tiles.size()) == 0) list = nullptr;
   absl::Status status =
       ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
-  if (config.general) {
+  std::byte* const masks = workspace + config.results_bytes;
+  std::byte* const plans = masks + config.masks_bytes;
+  auto* const random_masks = reinterpret_cast<uint8_t*>(plans + config.plans_bytes);
+  if (status.ok() && config.random_masks_bytes > 0) {
+    status = CopyRandomMasks(problem, random_masks, stream);
+  }
+  if (config.general || config.other_method) {
     for (Pass& pass : CutIntoPasses(problem, tiles, config.blocks_per_pass)) {
       pass.list = list;
       pass.results = reinterpret_cast<BlockResult*>(workspace);
-      pass.masks = reinterpret_cast<uint32_t*>(workspace + config.results_bytes);
+      pass.masks = reinterpret_cast<uint32_t*>(masks);
+      pass.plans = reinterpret_cast<int32_t*>(plans);
+      pass.random_masks = random_masks;
       pass.unsolved = unsolved;
-      if (!status.ok()) return status;
-      status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
-      if (!status.ok()) return status;
-      status = ToStatus(LaunchCollect(pass, stream), "launch of the collecting kernels");
+      if (status.ok()) status = EnqueuePass(pass, config, stream);
     }
   }
   if (config.exhaustive) {

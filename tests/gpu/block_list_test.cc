@@ -80,7 +80,7 @@ class BlockListTest : public CudaTest {
     }
   }
 
-  static constexpr BlockResult kUnwritten = {-1, -1, -1, -1, -1, -1, false, false};
+  static constexpr BlockResult kUnwritten = {-1, -1, -1, -1, -1, -1, false, false, false};
 };
 
 TEST_F(BlockListTest, BitsAreThoseOfAllBlocksAndOthersStayUntouched) {

@@ -79,6 +79,7 @@ struct Case {
   Pattern pattern;
   WeightKind kind;
   DType dtype;
+  Method method = Method::kOptimal;
 };
 
 std::vector<Case> Cases() {
@@ -100,12 +101,26 @@ std::vector<Case> Cases() {
   for (const WeightKind kind : kAllWeightKinds) {
     if (kind != WeightKind::kGaussian) cases.push_back({{16, 32}, kind, DType::kFloat32});
   }
+  const Method others[] = {Method::kTsenor,    Method::kTwoApprox, Method::kBiNm,
+                           Method::kMaxRandom, Method::kRowNm,     Method::kColumnNm};
+  for (const Method method : others) {
+    for (const Pattern pattern : {Pattern{4, 8}, {8, 16}, {16, 32}, {32, 64}}) {
+      cases.push_back({pattern, WeightKind::kGaussian, DType::kFloat32, method});
+    }
+  }
   return cases;
+}
+
+const char* Name(Method method) {
+  constexpr const char* kNames[] = {"OPTIMAL",    "TSENOR", "TWO_APPROX", "BI_NM",
+                                    "MAX_RANDOM", "ROW_NM", "COLUMN_NM"};
+  return kNames[static_cast<int>(method)];
 }
 
 std::string Label(const Case& test) {
   return std::to_string(test.pattern.n) + ":" + std::to_string(test.pattern.m) + " " +
-         NameOf(test.dtype) + " " + Name(test.kind);
+         NameOf(test.dtype) + " " + Name(test.kind) +
+         (test.method == Method::kOptimal ? "" : std::string(" ") + Name(test.method));
 }
 
 class Table {
@@ -139,6 +154,7 @@ class Table {
     Problem problem;
     problem.pattern = test.pattern;
     problem.dtype = test.dtype;
+    problem.options.method = test.method;
     const Tile tile = {.weights = weights_,
                        .row_stride = kLength,
                        .rows = kLength,

@@ -297,8 +297,6 @@ TEST_F(CudaSolverTest, WhatTheBackendDoesNotSupportIsRefused) {
   EXPECT_EQ(cuda().Solve(batch).code(), absl::StatusCode::kInvalidArgument);
   batch.stream = nullptr;
   EXPECT_TRUE(cuda().Solve(batch).ok());  // no tiles
-  batch.problem.options.method = Method::kTsenor;
-  EXPECT_EQ(cuda().Solve(batch).code(), absl::StatusCode::kInvalidArgument);
   batch.problem = Optimal({5, 4});
   EXPECT_EQ(cuda().Solve(batch).code(), absl::StatusCode::kInvalidArgument);
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 
 #include "solver/cuda/kernels/general.h"
 
@@ -47,6 +48,28 @@ TEST(LaunchConfigTest, SmallBatchesTakeNoMoreWorkspaceThanTheyNeed) {
   const LaunchConfig config = ConfigFor(ProblemOf(16, 32), {&tile, 1});
   EXPECT_EQ(config.blocks_per_pass, 3);
   EXPECT_LE(config.workspace_bytes, 1024);
+}
+
+TEST(LaunchConfigTest, OtherMethodsTakeWhatTheyReadAndTheOptimumIfItBoundsThem) {
+  const Tile tile = TileOf(8192, 8192);
+  for (const Method method : kAllMethods) {
+    SCOPED_TRACE(static_cast<int>(method));
+    Problem problem = ProblemOf(16, 32);
+    problem.options.method = method;
+    const LaunchConfig config = ConfigFor(problem, {&tile, 1});
+    EXPECT_EQ(config.other_method, method != Method::kOptimal);
+    EXPECT_EQ(config.general, IsTransposable(method));
+    EXPECT_EQ(config.plans_bytes, method == Method::kTsenor ? kPlanBytes : 0);
+    EXPECT_EQ(config.random_masks_bytes, method == Method::kMaxRandom ? Aligned(1000 * 128) : 0);
+    EXPECT_EQ(config.workspace_bytes, config.results_bytes + config.masks_bytes +
+                                          config.plans_bytes + config.random_masks_bytes);
+    const bool named = config.ToString().find("method's kernels") != std::string::npos;
+    EXPECT_EQ(named, config.other_method);
+    problem.pattern = {2, 4};
+    EXPECT_EQ(ConfigFor(problem, {&tile, 1}).exhaustive, method == Method::kOptimal);
+    problem.pattern = {4, 4};  // no choice, but for one side's potentials
+    EXPECT_EQ(ConfigFor(problem, {&tile, 1}).other_method, !IsTransposable(method));
+  }
 }
 
 TEST(LaunchConfigTest, ExhaustiveSearchTakesTheGeneralKernelTooIfPotentialsAreWanted) {

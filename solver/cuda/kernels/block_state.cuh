@@ -32,20 +32,6 @@ struct Side {
   }
 };
 
-template <int kWords>
-__device__ LineSet<kWords> LoadSet(const uint32_t* words, int step = 1) {
-  LineSet<kWords> set;
-#pragma unroll
-  for (int w = 0; w < kWords; ++w) set.word[w] = words[w * step];
-  return set;
-}
-
-template <int kWords>
-__device__ void StoreSet(const LineSet<kWords>& set, uint32_t* words) {
-#pragma unroll
-  for (int w = 0; w < kWords; ++w) words[w] = set.word[w];
-}
-
 // A line on the path that Augmenter searches, and the lines before it that are not yet tried.
 template <int kWords>
 struct Step {

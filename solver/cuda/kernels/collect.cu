@@ -77,6 +77,7 @@ __device__ void Add(const BlockResult& result, SolveStats& stats) {
   stats.kept += result.kept;
   stats.blocks += 1;
   stats.blocks_proven += result.proven;
+  stats.blocks_short += result.falls_short;
   stats.sweeps += result.sweeps;
   stats.augmentations += result.augmentations;
 }

@@ -26,7 +26,8 @@ struct BlockResult {
   int32_t sweeps;
   int32_t augmentations;
   bool proven;
-  bool unsolved;  // no optimum was found: the mask is feasible, and no more
+  bool unsolved;     // no optimum was found: the mask is feasible, and no more
+  bool falls_short;  // some line that the method constrains keeps fewer than n entries
 };
 
 // Solves `blocks` blocks, from number `first_block` on, of a list of tiles. Blocks and block rows
@@ -47,6 +48,8 @@ struct Pass {
   BlockResult* results;
   uint32_t* masks;    // [block][row][MaskWords(m)]: column j is bit j % 32 of word j / 32
   int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
+  int32_t* plans;     // kTsenor: [block][row][column] (kernels/entropic_plans.h)
+  const uint8_t* random_masks;  // kMaxRandom: RandomMasks::Row() of all rows, one after another
 
   // The tile that number `number` lies in, where `first` is what tiles begin with:
   // &PassTile::first_block for blocks, &PassTile::first_row for block rows.

@@ -74,4 +74,33 @@ __device__ void VisitColumn(const Pass& pass, const BlockView& block, int j, Vis
   }
 }
 
+template <typename Element>
+__device__ float ScoreOf(const Pass& pass, const BlockView& block, int i, int j) {
+  const Tile& tile = *block.tile;
+  const auto* const elements = static_cast<const typename Element::Bits*>(tile.weights);
+  const float element =
+      Element::ToFloat(elements[(block.row + i) * tile.row_stride + block.column + j]);
+  if (pass.problem.score_kind == ScoreKind::kGiven) return Finite(element);
+  const bool normed = pass.problem.score_kind == ScoreKind::kMagnitudeTimesColumnNorm;
+  return Finite(fabsf(element) * (normed ? tile.column_norms[block.column + j] : 1.0f));
+}
+
+// The score of one entry, i, j < m; the same as VisitColumn()'s.
+inline __device__ float ScoreAt(const Pass& pass, const BlockView& block, int i, int j) {
+  if (i >= block.rows || j >= block.columns) return 0;
+  switch (pass.problem.dtype) {
+    case DType::kFloat32:
+      return ScoreOf<Float32Element>(pass, block, i, j);
+    case DType::kFloat16:
+      return ScoreOf<Float16Element>(pass, block, i, j);
+    case DType::kBFloat16:
+      return ScoreOf<BFloat16Element>(pass, block, i, j);
+    case DType::kFloat8E4M3:
+      return ScoreOf<Float8E4M3Element>(pass, block, i, j);
+    case DType::kFloat8E5M2:
+      return ScoreOf<Float8E5M2Element>(pass, block, i, j);
+  }
+  return 0;
+}
+
 }  // namespace tsenor::cuda

@@ -37,6 +37,13 @@ struct LineSet {
     return count;
   }
 
+  __device__ bool contains(int line) const {
+    bool found = false;
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) found |= w == line / 32 && (word[w] >> (line % 32) & 1);
+    return found;
+  }
+
   __device__ void insert(int line) {
 #pragma unroll
     for (int w = 0; w < kWords; ++w) word[w] |= w == line / 32 ? 1u << (line % 32) : 0;
@@ -76,5 +83,20 @@ struct LineSet {
     return result;
   }
 };
+
+// Words of a set in memory, `step` apart.
+template <int kWords>
+__device__ LineSet<kWords> LoadSet(const uint32_t* words, int step = 1) {
+  LineSet<kWords> set;
+#pragma unroll
+  for (int w = 0; w < kWords; ++w) set.word[w] = words[w * step];
+  return set;
+}
+
+template <int kWords>
+__device__ void StoreSet(const LineSet<kWords>& set, uint32_t* words) {
+#pragma unroll
+  for (int w = 0; w < kWords; ++w) words[w] = set.word[w];
+}
 
 }  // namespace tsenor::cuda
