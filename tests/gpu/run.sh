@@ -1,6 +1,7 @@
 #!/bin/sh
 # On a machine with an NVIDIA GPU: all tests of the CUDA backend, memcheck over those that touch
-# every kernel, the benchmarks' tables, and the server. Needs Python with numpy.
+# every kernel, the benchmarks' tables, the server, and, where python3 has PyTorch, PyTorch beside the
+# backend. Needs Python with numpy.
 #
 #   sh tests/gpu/run.sh [BIN_DIR]     with programs built elsewhere; default: builds preset release
 #
@@ -13,7 +14,8 @@ if [ $# -gt 0 ]; then
 else
   bin=build/release/bin
   cmake --preset release -DTSENOR_TESTS=ON -DTSENOR_CUDA=ON
-  cmake --build --preset release --target cuda_tests cuda_benchmark cuda_host_benchmark tsenor-server tsenor
+  cmake --build --preset release \
+    --target cuda_tests cuda_benchmark cuda_host_benchmark cuda_solve_matrix tsenor-server tsenor
 fi
 
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
@@ -24,3 +26,8 @@ TSENOR_CAMPAIGN_BLOCKS=1 compute-sanitizer --error-exitcode 1 \
 "$bin/cuda_benchmark"
 "$bin/cuda_host_benchmark"
 python3 tests/gpu/server.py "$bin"
+if python3 -c 'import torch' 2>/dev/null; then
+  python3 tests/gpu/compare_torch.py "$bin"
+else
+  echo "python3 has no PyTorch: left out"
+fi
