@@ -62,7 +62,7 @@ absl::Status CheckNotCapturing(cudaStream_t stream) {
 
 class CudaSolver final : public Solver {
  public:
-  CudaSolver(int device, const cudaDeviceProp& properties)
+  CudaSolver(int device, const cudaDeviceProp& properties, cuda::MemoryPool pool)
       : device_(device),
         info_{.name = absl::StrCat("cuda:", device),
               .device = absl::StrCat(properties.name, " (compute capability ", properties.major,
@@ -73,6 +73,7 @@ class CudaSolver final : public Solver {
               // All stagings of a call in use.
               .efficient_batch_elements =
                   kStagingsPerCall * cuda::kStagingBytes / int64_t{sizeof(float)}},
+        pool_(std::move(pool)),
         copiers_(CopyHelpers()) {}
 
   ~CudaSolver() override {
@@ -113,7 +114,7 @@ class CudaSolver final : public Solver {
   }
 
   // Enqueues everything on the caller's stream, workspace and list of tiles included.
-  static absl::Status SolveOnDevice(const Batch& batch) {
+  absl::Status SolveOnDevice(const Batch& batch) {
     auto* const stream = static_cast<cudaStream_t>(batch.stream);
     const cuda::LaunchConfig config = cuda::ConfigFor(batch.problem, batch.tiles);
     const std::vector<cuda::PassTile> tiles = cuda::NumberTiles(batch.problem, batch.tiles);
@@ -123,7 +124,9 @@ class CudaSolver final : public Solver {
     if (!status.ok()) return status;
     const int64_t list_place = cuda::Aligned(config.workspace_bytes + sizeof(int32_t));
     void* memory = nullptr;
-    status = ToStatus(cudaMallocAsync(&memory, list_place + list_bytes, stream), "cudaMallocAsync");
+    status =
+        ToStatus(cudaMallocFromPoolAsync(&memory, list_place + list_bytes, pool_.get(), stream),
+                 "cudaMallocFromPoolAsync");
     if (!status.ok()) return status;
     auto* const workspace = static_cast<std::byte*>(memory);
     auto* const unsolved = reinterpret_cast<int32_t*>(workspace + config.workspace_bytes);
@@ -171,6 +174,7 @@ class CudaSolver final : public Solver {
 
   const int device_;
   const SolverInfo info_;
+  const cuda::MemoryPool pool_;  // workspaces of batches in device memory
   cpu::ThreadPool copiers_;
   mutable std::mutex mutex_;
   absl::Status health_;  // guarded by mutex_
@@ -210,7 +214,9 @@ absl::StatusOr<std::unique_ptr<Solver>> MakeCudaSolver(int device) {
         " and ", properties.sharedMemPerBlockOptin, " bytes of shared memory; the solver needs ",
         kLeastComputeCapability, ".0 and ", cuda::GeneralSharedBytes(kMaxM)));
   }
-  return std::make_unique<CudaSolver>(device, properties);
+  cuda::MemoryPool pool = cuda::MakeMemoryPool(device);
+  if (!pool) return absl::UnavailableError("the GPU failed: no memory pool could be made");
+  return std::make_unique<CudaSolver>(device, properties, std::move(pool));
 }
 
 }  // namespace tsenor

@@ -1,5 +1,8 @@
 #include "solver/cuda/resources.h"
 
+#include <cstdint>
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 
 namespace tsenor::cuda {
@@ -24,6 +27,17 @@ Stream MakeStream() {
   cudaStream_t stream = nullptr;
   cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   return Stream(stream);
+}
+
+MemoryPool MakeMemoryPool(int device) {
+  cudaMemPoolProps properties = {};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location = {cudaMemLocationTypeDevice, device};
+  cudaMemPool_t pool = nullptr;
+  if (cudaMemPoolCreate(&pool, &properties) != cudaSuccess) return nullptr;
+  uint64_t kept_bytes = std::numeric_limits<uint64_t>::max();
+  cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept_bytes);
+  return MemoryPool(pool);
 }
 
 absl::Status DeviceBuffer::Reserve(size_t bytes) {

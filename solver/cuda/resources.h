@@ -38,6 +38,15 @@ struct DestroyStream {
 using Stream = std::unique_ptr<CUstream_st, DestroyStream>;
 Stream MakeStream();
 
+// Device memory for work on streams, which is kept for the next call: CUDA's own pool gives its
+// memory back to the system whenever the host waits for the device, and took 60 us to have even a
+// small workspace again (NVIDIA H200, 2026-11-23). Null if it could not be made.
+struct DestroyPool {
+  void operator()(cudaMemPool_t pool) const { cudaMemPoolDestroy(pool); }
+};
+using MemoryPool = std::unique_ptr<CUmemPoolHandle_st, DestroyPool>;
+MemoryPool MakeMemoryPool(int device);
+
 // Memory that grows and is kept: of the current device, or pinned in the host. Addresses are
 // multiples of 256. Not thread-safe.
 class DeviceBuffer {
