@@ -107,7 +107,9 @@ class CudaSolver final : public Solver {
   // After `failure`: some errors (an illegal access, a fault of the hardware) come back from every
   // later call of the process to the device.
   void CheckDevice(const absl::Status& failure) {
-    if (cudaDeviceSynchronize() == cudaSuccess) return;
+    const cudaError_t error = cudaDeviceSynchronize();
+    // While somebody captures a graph, nobody may wait for the device: that proves nothing.
+    if (error == cudaSuccess || error == cudaErrorStreamCaptureUnsupported) return;
     const std::lock_guard lock(mutex_);
     health_ = absl::UnavailableError(
         absl::StrCat(info_.name, " is lost to this process: ", failure.message()));
