@@ -107,7 +107,9 @@ class CudaSolver final : public Solver {
   // After `failure`: some errors (an illegal access, a fault of the hardware) come back from every
   // later call of the process to the device.
   void CheckDevice(const absl::Status& failure) {
-    if (cudaDeviceSynchronize() == cudaSuccess) return;
+    const cudaError_t error = cudaDeviceSynchronize();
+    // While somebody captures a graph, nobody may wait for the device: that proves nothing.
+    if (error == cudaSuccess || error == cudaErrorStreamCaptureUnsupported) return;
     const std::lock_guard lock(mutex_);
     health_ = absl::UnavailableError(
         absl::StrCat(info_.name, " is lost to this process: ", failure.message()));
@@ -122,14 +124,11 @@ class CudaSolver final : public Solver {
     absl::Status status;
     if (list_bytes > 0 || config.random_masks_bytes > 0) status = CheckNotCapturing(stream);
     if (!status.ok()) return status;
-    const int64_t unsolved_bytes = config.counts_unsolved() ? sizeof(int32_t) : 0;
-    const int64_t list_place = cuda::Aligned(config.workspace_bytes + unsolved_bytes);
-    const int64_t bytes = list_place + list_bytes;
+    const int64_t list_place = cuda::Aligned(config.workspace_bytes + sizeof(int32_t));
     void* memory = nullptr;
-    if (bytes > 0) {
-      status = ToStatus(cudaMallocFromPoolAsync(&memory, bytes, pool_.get(), stream),
-                        "cudaMallocFromPoolAsync");
-    }
+    status =
+        ToStatus(cudaMallocFromPoolAsync(&memory, list_place + list_bytes, pool_.get(), stream),
+                 "cudaMallocFromPoolAsync");
     if (!status.ok()) return status;
     auto* const workspace = static_cast<std::byte*>(memory);
     auto* const unsolved = reinterpret_cast<int32_t*>(workspace + config.workspace_bytes);
@@ -142,8 +141,8 @@ class CudaSolver final : public Solver {
     if (status.ok()) {
       status = cuda::EnqueueTiles(batch.problem, tiles, list, config, workspace, unsolved, stream);
     }
-    if (bytes > 0) status.Update(ToStatus(cudaFreeAsync(memory, stream), "cudaFreeAsync"));
-    return status;
+    const absl::Status freed = ToStatus(cudaFreeAsync(memory, stream), "cudaFreeAsync");
+    return status.ok() ? freed : status;
   }
 
   // Piece after piece through the stagings in turn.

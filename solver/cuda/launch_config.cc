@@ -1,10 +1,10 @@
 #include "solver/cuda/launch_config.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "solver/cpu/quantile.h"
-#include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/methods.h"
 
@@ -25,15 +25,16 @@ Tile RowsOf(const Problem& problem, const Tile& tile, int64_t first, int64_t row
   return part;
 }
 
-// Of an exhaustive search: sums of segments, where a block row has more than one.
-int64_t SearchBytes(std::span<const Tile> tiles) {
-  int64_t segments = 0;
-  bool some_cut = false;
-  for (const Tile& tile : tiles) {
-    segments += BlocksAlong(tile.rows, 4) * SegmentsOfRow(tile.columns);
-    some_cut = some_cut || SegmentsOfRow(tile.columns) > 1;
-  }
-  return some_cut ? Aligned(segments * static_cast<int64_t>(sizeof(SearchSums))) : 0;
+// Of a block's plan.
+int64_t PlanBytes(const Problem& problem) {
+  if (problem.options.method != Method::kTsenor) return 0;
+  return int64_t{4} * problem.pattern.m * problem.pattern.m;
+}
+
+int64_t BlocksPerPass(const Problem& problem) {
+  const int64_t blocks = kWorkspaceBytes / WorkspaceBytesPerBlock(problem.pattern.m);
+  const int64_t plan_bytes = PlanBytes(problem);
+  return plan_bytes > 0 ? std::min(blocks, kPlanBytes / plan_bytes) : blocks;
 }
 
 }  // namespace
@@ -43,7 +44,9 @@ std::string LaunchConfig::ToString() const {
       absl::StrCat(blocks_per_pass, " blocks a pass, ", workspace_bytes, " bytes of workspace");
   if (!general)
     return other_method ? absl::StrCat("method's kernels, ", passes) : "exhaustive search";
-  return absl::StrCat(exhaustive ? "exhaustive search; for potentials the " : "",
+  return absl::StrCat(exhaustive ? "exhaustive search; for potentials the "
+                      : patches  ? "patch kernel; for hard blocks the "
+                                 : "",
                       "general kernel, ", threads, " threads and ", shared_bytes,
                       " bytes of shared memory a CTA, ", other_method ? "method's kernels, " : "",
                       passes);
@@ -54,29 +57,32 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   LaunchConfig config;
   const Method method = problem.options.method;
   config.exhaustive = m == 4 && n > 0 && n < m && method == Method::kOptimal;
+  config.patches =
+      !config.exhaustive && n > 0 && n < m && m <= kPatchLines && method == Method::kOptimal;
   config.other_method = HasMethodKernels(problem);
   const bool any_potentials = std::any_of(
       tiles.begin(), tiles.end(), [](const Tile& tile) { return tile.potentials != nullptr; });
   config.general = config.exhaustive ? any_potentials : IsTransposable(method);
   config.threads = GeneralThreads(m);
   config.shared_bytes = GeneralSharedBytes(m);
-  config.blocks_per_pass =
-      std::min(CountBlocks(problem, tiles), kWorkspaceBytes / WorkspaceBytesPerBlock(m));
-  const int64_t plan_bytes =
-      config.other_method && method == Method::kTsenor ? m * m * int64_t{sizeof(int32_t)} : 0;
-  if (plan_bytes > 0)
-    config.blocks_per_pass = std::min(config.blocks_per_pass, kPlanBytes / plan_bytes);
-  if (config.exhaustive && !config.general) config.blocks_per_pass = 0;
-  const int64_t blocks = config.blocks_per_pass;
-  config.results_bytes = Aligned(blocks * static_cast<int64_t>(sizeof(BlockResult)));
-  config.masks_bytes = Aligned(blocks * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t)));
-  config.plans_bytes = Aligned(blocks * plan_bytes);
-  config.random_masks_bytes = Aligned(RandomMaskBytes(problem));
-  config.workspace_bytes =
-      config.results_bytes + config.masks_bytes + config.plans_bytes + config.random_masks_bytes;
-  if (config.exhaustive) {
-    config.workspace_bytes = std::max(config.workspace_bytes, SearchBytes(tiles));
+  if (config.exhaustive && !config.general) return config;
+  int64_t parts = 0;
+  for (const Pass& pass : CutIntoPasses(problem, NumberTiles(problem, tiles))) {
+    config.blocks_per_pass = std::max(config.blocks_per_pass, pass.blocks);
+    parts = std::max(parts, pass.patches * PatchBlocks(m));
   }
+  const auto take = [&](int64_t size) {
+    return std::exchange(config.workspace_bytes, config.workspace_bytes + Aligned(size));
+  };
+  const int64_t blocks = config.blocks_per_pass;
+  take(blocks * static_cast<int64_t>(sizeof(BlockResult)));
+  config.masks_place = take(blocks * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t)));
+  config.plans_place = take(config.other_method ? blocks * PlanBytes(problem) : 0);
+  config.random_masks_bytes = RandomMaskBytes(problem);
+  config.random_masks_place = take(config.random_masks_bytes);
+  if (!config.patches) return config;
+  config.parts_place = take(parts * static_cast<int64_t>(sizeof(PartResult)));
+  config.hard_place = take((1 + blocks) * static_cast<int64_t>(sizeof(uint32_t)));
   return config;
 }
 
@@ -88,17 +94,24 @@ int64_t CountBlocks(const Problem& problem, std::span<const Tile> tiles) {
 }
 
 std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> tiles) {
-  const int m = problem.pattern.m;
+  const int m = problem.pattern.m, patch_blocks = PatchBlocks(m);
   std::vector<PassTile> numbered;
   numbered.reserve(tiles.size());
-  int64_t blocks = 0, rows = 0, segments = 0;
-  for (const Tile& tile : tiles) {
-    const int64_t tile_rows = BlocksAlong(tile.rows, m);
-    const int64_t blocks_per_row = BlocksAlong(tile.columns, m);
-    numbered.push_back({tile, blocks, rows, segments, blocks_per_row});
-    rows += tile_rows;
-    segments += tile_rows * SegmentsOfRow(tile.columns);
-    blocks += tile_rows * blocks_per_row;
+  int64_t blocks = 0, rows = 0, patches = 0;
+  for (const Tile& whole : tiles) {
+    const int64_t blocks_per_row = BlocksAlong(whole.columns, m);
+    const int64_t patches_per_row = BlocksAlong(blocks_per_row, patch_blocks);
+    const int64_t patch_rows =
+        std::max<int64_t>(1, BlocksPerPass(problem) / (patch_blocks * blocks_per_row));
+    const int64_t step = patch_rows * patch_blocks * m;
+    for (int64_t first = 0; first < whole.rows; first += step) {
+      const Tile tile = RowsOf(problem, whole, first, std::min(step, whole.rows - first));
+      const int64_t block_rows = BlocksAlong(tile.rows, m);
+      numbered.push_back({tile, blocks, rows, blocks_per_row, patches, patches_per_row});
+      rows += block_rows;
+      blocks += block_rows * blocks_per_row;
+      patches += BlocksAlong(block_rows, patch_blocks) * patches_per_row;
+    }
   }
   return numbered;
 }
@@ -106,30 +119,25 @@ std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> 
 std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const PassTile> tiles,
                                 int64_t blocks_per_pass) {
   std::vector<Pass> passes;
-  if (tiles.empty()) return passes;
   const auto [n, m] = problem.pattern;
-  const PassTile& last = tiles.back();
-  const int64_t last_rows = BlocksAlong(last.tile.rows, m);
-  const int64_t blocks = last.first_block + last_rows * last.blocks_per_row;
+  if (blocks_per_pass == 0) blocks_per_pass = BlocksPerPass(problem);
   Pass pass = {};
   pass.problem = problem;
   pass.quantile_factor = n > 0 && n < m ? cpu::QuantileFactor(n, m) : 0.0f;
   pass.tiles = static_cast<int>(tiles.size());
-  pass.segments = last.first_segment + last_rows * SegmentsOfRow(last.tile.columns);
   for (const PassTile& tile : tiles) pass.columns = std::max(pass.columns, tile.tile.columns);
   if (tiles.size() <= kTilesInParameters) std::copy(tiles.begin(), tiles.end(), pass.tile);
-  pass.list = tiles.data();  // where TileOf() finds them here, in host memory
-  const auto row_of = [&pass](int64_t block) {
-    const PassTile& tile = pass.TileOf(block, &PassTile::first_block);
-    return tile.first_row + (block - tile.first_block) / tile.blocks_per_row;
-  };
-  for (int64_t first = 0; first < blocks; first += blocks_per_pass) {
-    pass.first_block = first;
-    pass.blocks = std::min(blocks_per_pass, blocks - first);
-    pass.first_row = row_of(first);
-    pass.rows = row_of(first + pass.blocks - 1) + 1 - pass.first_row;
-    passes.push_back(pass);
-    passes.back().list = nullptr;
+  for (const PassTile& tile : tiles) {
+    const int64_t rows = BlocksAlong(tile.tile.rows, m), blocks = rows * tile.blocks_per_row;
+    if (passes.empty() || passes.back().blocks + blocks > blocks_per_pass) {
+      pass.first_block = tile.first_block;
+      pass.first_row = tile.first_row;
+      pass.first_patch = tile.first_patch;
+      passes.push_back(pass);
+    }
+    passes.back().blocks += blocks;
+    passes.back().rows += rows;
+    passes.back().patches += BlocksAlong(rows, PatchBlocks(m)) * tile.patches_per_row;
   }
   return passes;
 }

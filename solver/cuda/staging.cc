@@ -10,6 +10,7 @@
 #include "solver/cuda/kernels/collect.h"
 #include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
+#include "solver/cuda/kernels/patch.h"
 #include "solver/cuda/methods.h"
 
 namespace tsenor::cuda {
@@ -25,9 +26,35 @@ bool IsDirect(const void* memory, int64_t bytes) {
   return bytes >= kLeastDirectBytes && IsPinned(memory, bytes);
 }
 
+void PlaceWorkspace(const LaunchConfig& config, std::byte* workspace, Pass& pass) {
+  pass.results = reinterpret_cast<BlockResult*>(workspace);
+  pass.masks = reinterpret_cast<uint32_t*>(workspace + config.masks_place);
+  pass.plans = reinterpret_cast<int32_t*>(workspace + config.plans_place);
+  pass.random_masks = reinterpret_cast<const uint8_t*>(workspace + config.random_masks_place);
+  if (!config.patches) return;
+  pass.parts = reinterpret_cast<PartResult*>(workspace + config.parts_place);
+  pass.hard_count = reinterpret_cast<uint32_t*>(workspace + config.hard_place);
+  pass.hard_blocks = pass.hard_count + 1;
+}
+
+// The patch kernel, and the general one for the blocks that it leaves.
+absl::Status EnqueuePatches(const Pass& pass, cudaStream_t stream) {
+  const auto [n, m] = pass.problem.pattern;
+  absl::Status status = ToStatus(
+      cudaMemsetAsync(pass.hard_count, 0, sizeof(*pass.hard_count), stream), "cudaMemsetAsync");
+  if (!status.ok()) return status;
+  status = ToStatus(LaunchPatches(pass, SchedulesFor(n, m), stream), "launch of the patch kernel");
+  if (!status.ok()) return status;
+  return ToStatus(LaunchGeneralOnList(pass, {pass.hard_blocks, pass.hard_count}, stream),
+                  "launch of the general kernel");
+}
+
+// The kernels that solve the blocks of a pass and collect what they find.
 absl::Status EnqueuePass(const Pass& pass, const LaunchConfig& config, cudaStream_t stream) {
   absl::Status status;
-  if (config.general) {
+  if (config.patches) {
+    status = EnqueuePatches(pass, stream);
+  } else if (config.general) {
     status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
   }
   if (status.ok() && config.other_method) status = EnqueueMethod(pass, stream);
@@ -41,31 +68,23 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
                           const PassTile* list, const LaunchConfig& config, std::byte* workspace,
                           int32_t* unsolved, cudaStream_t stream) {
   if (ListBytes(tiles.size()) == 0) list = nullptr;
-  absl::Status status;
-  if (config.counts_unsolved()) {
-    status = ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
-  }
-  std::byte* const masks = workspace + config.results_bytes;
-  std::byte* const plans = masks + config.masks_bytes;
-  auto* const random_masks = reinterpret_cast<uint8_t*>(plans + config.plans_bytes);
+  absl::Status status =
+      ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
   if (status.ok() && config.random_masks_bytes > 0) {
-    status = CopyRandomMasks(problem, random_masks, stream);
+    status = CopyRandomMasks(
+        problem, reinterpret_cast<uint8_t*>(workspace + config.random_masks_place), stream);
   }
   if (config.general || config.other_method) {
-    for (Pass& pass : CutIntoPasses(problem, tiles, config.blocks_per_pass)) {
+    for (Pass& pass : CutIntoPasses(problem, tiles)) {
       pass.list = list;
-      pass.results = reinterpret_cast<BlockResult*>(workspace);
-      pass.masks = reinterpret_cast<uint32_t*>(masks);
-      pass.plans = reinterpret_cast<int32_t*>(plans);
-      pass.random_masks = random_masks;
       pass.unsolved = unsolved;
+      PlaceWorkspace(config, workspace, pass);
       if (status.ok()) status = EnqueuePass(pass, config, stream);
     }
   }
   if (config.exhaustive) {
     for (Pass& pass : CutIntoPasses(problem, tiles, std::numeric_limits<int64_t>::max())) {
       pass.list = list;
-      pass.search_sums = reinterpret_cast<SearchSums*>(workspace);
       if (!status.ok()) return status;
       status = ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
     }
@@ -99,7 +118,7 @@ absl::Status Staging::End() {
   const absl::Status status = ToStatus(cudaStreamSynchronize(stream_.get()), "solving a piece");
   if (status.ok()) CopyOutputs();
   tiles_.clear();
-  if (!status.ok() || !config_.counts_unsolved()) return status;
+  if (!status.ok()) return status;
   int32_t unsolved = 0;
   std::memcpy(&unsolved, outputs_.data(), sizeof(unsolved));
   if (unsolved == 0) return absl::OkStatus();
@@ -140,7 +159,7 @@ void Staging::PlaceTiles() {
     place.potentials = take(output_bytes_, PotentialsOf(tile) * 8);
     places_.push_back(place);
   }
-  list_place_ = take(input_bytes_, ListBytes(tiles_.size()));
+  list_place_ = take(input_bytes_, ListBytes(NumberTiles(problem_, tiles_).size()));
   staged_input_bytes_ = input_bytes_;
   staged_output_bytes_ = output_bytes_;
   for (size_t t = 0; t < tiles_.size(); ++t) take_large(places_[t], tiles_[t], true);

@@ -55,8 +55,10 @@ class Memory : public ::testing::Test {
   // Masks the checkpoint and expects that neither program takes too much.
   void MaskWithinBounds(int64_t budget_bytes, int64_t server_bytes,
                         const std::vector<std::string>& more = {}) {
-    testing::ServerProgram server({"--memory-budget", std::to_string(budget_bytes),
-                                   "--weights-directory", directory_.path().string()});
+    // Not on a GPU: CUDA maps hundreds of megabytes of its own.
+    testing::ServerProgram server({"--backend", "cpu", "--memory-budget",
+                                   std::to_string(budget_bytes), "--weights-directory",
+                                   directory_.path().string()});
     std::vector<std::string> arguments = {"mask", weights_, "--out", out_, "--pattern", "16:32"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProgramOutcome client = testing::RunClient(server.address(), arguments);

@@ -177,7 +177,7 @@ TEST(ServerProcess, ServesMetrics) {
 TEST(ServerProcess, IsSmallAgainAfterManyLargeHeaders) {
   constexpr int64_t kMiB = int64_t{1} << 20;
   constexpr int kColumns = 3'900'000;
-  ServerProgram server;
+  ServerProgram server({"--backend", "cpu"});
   v1::TensorHeader header = MakeHeader(2, kColumns, 1, 2);
   header.set_dtype(v1::DATA_TYPE_FLOAT16);
   header.mutable_scores()->set_kind(v1::SCORE_KIND_MAGNITUDE_TIMES_COLUMN_NORM);

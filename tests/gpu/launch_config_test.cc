@@ -33,21 +33,21 @@ TEST(LaunchConfigTest, EveryPatternFitsTheSmallestSharedMemoryOfTheGpusItIsFor) 
     EXPECT_LE(config.shared_bytes, kLeastSharedBytes) << m;
     EXPECT_GE(config.threads, m);
     EXPECT_EQ(config.threads % 32, 0);
-    EXPECT_LE(config.workspace_bytes, kWorkspaceBytes + 512);
+    EXPECT_LE(config.workspace_bytes, kWorkspaceBytes + 4 * 256);
   }
 }
 
 TEST(LaunchConfigTest, IsPrintable) {
   const Tile tile = TileOf(64, 64);
-  EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 27),
-            "general kernel, 128 threads");
+  EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 48),
+            "patch kernel; for hard blocks the general kernel");
 }
 
 TEST(LaunchConfigTest, SmallBatchesTakeNoMoreWorkspaceThanTheyNeed) {
   const Tile tile = TileOf(32, 96);
   const LaunchConfig config = ConfigFor(ProblemOf(16, 32), {&tile, 1});
   EXPECT_EQ(config.blocks_per_pass, 3);
-  EXPECT_LE(config.workspace_bytes, 1024);
+  EXPECT_LE(config.workspace_bytes, 1536);
 }
 
 TEST(LaunchConfigTest, OtherMethodsTakeWhatTheyReadAndTheOptimumIfItBoundsThem) {
@@ -59,10 +59,13 @@ TEST(LaunchConfigTest, OtherMethodsTakeWhatTheyReadAndTheOptimumIfItBoundsThem) 
     const LaunchConfig config = ConfigFor(problem, {&tile, 1});
     EXPECT_EQ(config.other_method, method != Method::kOptimal);
     EXPECT_EQ(config.general, IsTransposable(method));
-    EXPECT_EQ(config.plans_bytes, method == Method::kTsenor ? kPlanBytes : 0);
+    EXPECT_EQ(config.patches, method == Method::kOptimal);
+    EXPECT_EQ(config.random_masks_place - config.plans_place,
+              method == Method::kTsenor ? kPlanBytes : 0);
     EXPECT_EQ(config.random_masks_bytes, method == Method::kMaxRandom ? Aligned(1000 * 128) : 0);
-    EXPECT_EQ(config.workspace_bytes, config.results_bytes + config.masks_bytes +
-                                          config.plans_bytes + config.random_masks_bytes);
+    if (config.other_method) {
+      EXPECT_EQ(config.workspace_bytes, config.random_masks_place + config.random_masks_bytes);
+    }
     const bool named = config.ToString().find("method's kernels") != std::string::npos;
     EXPECT_EQ(named, config.other_method);
     problem.pattern = {2, 4};
@@ -84,6 +87,41 @@ TEST(LaunchConfigTest, ExhaustiveSearchTakesTheGeneralKernelTooIfPotentialsAreWa
   EXPECT_EQ(config.blocks_per_pass, 10002);
   EXPECT_FALSE(ConfigFor(ProblemOf(0, 4), tiles).exhaustive);
   EXPECT_FALSE(ConfigFor(ProblemOf(2, 8), tiles).exhaustive);
+}
+
+// Each pass has whole rows of patches, whose numbers and parts follow each other; parts and lists
+// of all blocks fit into the workspace.
+TEST(CutIntoPassesTest, LargeTilesAreCutIntoPassesOfWholePatches) {
+  for (const Pattern pattern : {Pattern{4, 8}, {3, 7}, {8, 16}, {10, 20}, {16, 32}, {64, 128}}) {
+    SCOPED_TRACE(pattern.m);
+    const Problem problem = ProblemOf(pattern.n, pattern.m);
+    const Tile tiles[] = {TileOf(40000, 12000), TileOf(3, 5), TileOf(33, 1 << 20)};
+    const LaunchConfig config = ConfigFor(problem, tiles);
+    const auto numbered = NumberTiles(problem, tiles);
+    int64_t blocks = 0, rows = 0, patches = 0;
+    for (const Pass& pass : CutIntoPasses(problem, numbered)) {
+      EXPECT_EQ(pass.first_block, blocks);
+      EXPECT_EQ(pass.first_row, rows);
+      EXPECT_EQ(pass.first_patch, patches);
+      EXPECT_LE(pass.blocks, config.blocks_per_pass);
+      const PassTile& first = pass.TileOf(pass.first_patch, &PassTile::first_patch);
+      EXPECT_EQ(first.first_block, pass.first_block);
+      EXPECT_EQ(PartIndex(pass, first, 0, 0), 0);
+      const PassTile& last =
+          pass.TileOf(pass.first_patch + pass.patches - 1, &PassTile::first_patch);
+      const int64_t last_row = BlocksAlong(last.tile.rows, pattern.m) - 1;
+      const int64_t parts = PartIndex(pass, last, last_row, last.patches_per_row - 1) + 1;
+      EXPECT_LE(parts, pass.patches * PatchBlocks(pattern.m));
+      if (config.patches) {
+        EXPECT_LE(config.parts_place + parts * int64_t{sizeof(PartResult)}, config.hard_place);
+        EXPECT_LE(config.hard_place + 4 * (1 + pass.blocks), config.workspace_bytes);
+      }
+      blocks += pass.blocks;
+      rows += pass.rows;
+      patches += pass.patches;
+    }
+    EXPECT_EQ(blocks, CountBlocks(problem, tiles));
+  }
 }
 
 // Block by block: the tile that TileOf() finds, and the block row in it.

@@ -2,38 +2,30 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/collect.h"
+#include "solver/cuda/primitives/block_view.cuh"
 
 namespace tsenor::cuda {
 namespace {
 
-// The part of one block row that a pass solves.
+// One block row of the pass's tiles.
 struct RowSpan {
   const PassTile* placed;
-  int64_t number;  // of the block row within its tile
-  int64_t first;   // of its blocks: the pass solves first .. end - 1
-  int64_t end;
-  int64_t index;  // of block `first` in the workspace
+  int64_t number;  // within its tile
+  int64_t index;   // of its first block in the workspace
 };
 
-// Number `k` of the block rows of the pass's tiles. Its span is empty if the pass does not reach
-// it.
+// Number `k` of the block rows.
 __device__ RowSpan SpanOf(const Pass& pass, int64_t k) {
   const PassTile& placed = pass.TileOf(k, &PassTile::first_row);
-  RowSpan span;
-  span.placed = &placed;
-  span.number = k - placed.first_row;
-  const int64_t first_block = placed.first_block + span.number * placed.blocks_per_row;
-  span.first = max(pass.first_block - first_block, int64_t{0});
-  span.end = min(pass.first_block + pass.blocks - first_block, placed.blocks_per_row);
-  span.index = first_block + span.first - pass.first_block;
-  return span;
+  const int64_t number = k - placed.first_row;
+  return {&placed, number, placed.first_block + number * placed.blocks_per_row - pass.first_block};
 }
 
 // The bits of columns `first` .. `end` - 1, which lie in one byte of mask row `i` of a block row.
 __device__ uint32_t BitsOf(const Pass& pass, const RowSpan& span, int64_t i, int64_t first,
                            int64_t end) {
   const int m = pass.problem.pattern.m, words = MaskWords(m);
-  int64_t block = first / m - span.first;
+  int64_t block = first / m;
   int j = static_cast<int>(first % m);
   uint32_t bits = 0;
   for (int64_t column = first; column < end; ++column) {
@@ -56,16 +48,35 @@ __global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant_
   const int m = pass.problem.pattern.m;
   const Tile& tile = span.placed->tile;
   const int64_t row = span.number * m, rows = min(static_cast<int64_t>(m), tile.rows - row);
-  const int64_t span_end = min(span.end * m, tile.columns);
   const int64_t step = int64_t{gridDim.y} * kPackThreads;
-  int64_t byte = span.first * m / 8 + int64_t{blockIdx.y} * kPackThreads + threadIdx.x;
-  for (; 8 * byte < span_end; byte += step) {
-    const int64_t first = max(8 * byte, span.first * m), end = min(8 * byte + 8, span_end);
-    const bool begun = first > 8 * byte;  // by the pass before
+  int64_t byte = int64_t{blockIdx.y} * kPackThreads + threadIdx.x;
+  for (; 8 * byte < tile.columns; byte += step) {
+    const int64_t end = min(8 * byte + 8, tile.columns);
     for (int64_t i = 0; i < rows; ++i) {
-      uint8_t* const at = tile.mask + (row + i) * tile.mask_row_stride + byte;
-      const uint32_t bits = BitsOf(pass, span, i, first, end);
-      *at = static_cast<uint8_t>(begun ? *at | bits : bits);
+      tile.mask[(row + i) * tile.mask_row_stride + byte] =
+          static_cast<uint8_t>(BitsOf(pass, span, i, 8 * byte, end));
+    }
+  }
+}
+
+// Writes the bytes of listed blocks where m is a multiple of 8 up to 32: a warp a block, a lane a
+// row.
+constexpr int kPlaceThreads = 128;
+constexpr int kPlaceCtas = 528;  // four on each multiprocessor of an H200
+
+__global__ void __launch_bounds__(kPlaceThreads) PlaceListed(const __grid_constant__ Pass pass) {
+  const int m = pass.problem.pattern.m, lane = static_cast<int>(threadIdx.x) % 32;
+  const uint32_t warps = gridDim.x * kPlaceThreads / 32, count = *pass.hard_count;
+  for (uint32_t k = (blockIdx.x * kPlaceThreads + threadIdx.x) / 32; k < count; k += warps) {
+    const int64_t index = pass.hard_blocks[k];
+    const BlockView block = Locate(pass, pass.first_block + index);
+    if (lane >= block.rows) continue;
+    const uint32_t existing = block.columns == 32 ? ~0u : (1u << block.columns) - 1;
+    const uint32_t bits = pass.masks[index * m + lane] & existing;
+    uint8_t* const at =
+        block.tile->mask + (block.row + lane) * block.tile->mask_row_stride + block.column / 8;
+    for (int byte = 0; 8 * byte < block.columns; ++byte) {
+      at[byte] = static_cast<uint8_t>(bits >> 8 * byte);
     }
   }
 }
@@ -93,10 +104,8 @@ __global__ void __launch_bounds__(kSumThreads) SumBlockRows(const __grid_constan
   const int64_t row = (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
   if (row >= pass.rows) return;
   const RowSpan span = SpanOf(pass, pass.first_row + row);
-  SolveStats* const target = span.placed->tile.stats + span.number;
   SolveStats stats;
-  if (span.first > 0) stats = *target;  // begun by the pass before
-  const int64_t blocks = span.end - span.first;
+  const int64_t blocks = span.placed->blocks_per_row;
   for (int64_t at = 0; at < blocks; at += 32) {
     const int count = static_cast<int>(min(int64_t{32}, blocks - at));
     if (lane < count) {
@@ -107,21 +116,76 @@ __global__ void __launch_bounds__(kSumThreads) SumBlockRows(const __grid_constan
     for (int k = 0; k < count; ++k) Add(of_warp[k], stats);
     __syncwarp();
   }
-  if (lane == 0) *target = stats;
+  if (lane == 0) span.placed->tile.stats[span.number] = stats;
+}
+
+__device__ void Add(const PartResult& part, SolveStats& stats) {
+  stats.value += part.value;
+  stats.bound += part.bound;
+  stats.score_sum += part.score_sum;
+  stats.kept += part.kept;
+  stats.blocks += part.proven;
+  stats.blocks_proven += part.proven;
+  stats.sweeps += part.sweeps;
+  stats.augmentations += part.augmentations;
+}
+
+// The same where parts are summed already. Lane l of a warp adds up the parts l, l + 32, ... of its
+// block row, with their listed blocks, and the lanes are added as a butterfly.
+__global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ Pass pass) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t row = (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
+  if (row >= pass.rows) return;
+  const RowSpan span = SpanOf(pass, pass.first_row + row);
+  const PassTile& placed = *span.placed;
+  const PartResult* const parts = pass.parts + PartIndex(pass, placed, span.number, 0);
+  SolveStats stats;
+#pragma unroll 4
+  for (int64_t p = lane; p < placed.patches_per_row; p += 32) {
+    const PartResult part = parts[p];
+    Add(part, stats);
+    for (uint32_t listed = part.listed; listed != 0; listed &= listed - 1) {
+      const int64_t block = p * PatchBlocks(pass.problem.pattern.m) + __ffs(listed) - 1;
+      const BlockResult& result = pass.results[span.index + block];
+      Add(result, stats);
+      if (result.unsolved) atomicAdd(pass.unsolved, 1);
+    }
+  }
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const auto add = [lanes](auto& sum) { sum += __shfl_xor_sync(~0u, sum, lanes); };
+    add(stats.value);
+    add(stats.bound);
+    add(stats.score_sum);
+    add(stats.kept);
+    add(stats.blocks);
+    add(stats.blocks_proven);
+    add(stats.sweeps);
+    add(stats.augmentations);
+  }
+  if (lane == 0) placed.tile.stats[span.number] = stats;
 }
 
 }  // namespace
 
 cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream) {
-  // So many CTAs a block row that short ones are wide enough; longer rows are looped over.
-  constexpr int64_t kMostCtasPerRow = 64;
-  const int64_t ctas = (MaskRowBytes(pass.columns) + kPackThreads - 1) / kPackThreads;
-  const dim3 pack_grid(static_cast<unsigned>(pass.rows),
-                       static_cast<unsigned>(std::min(ctas, kMostCtasPerRow)));
-  PackMasks<<<pack_grid, kPackThreads, 0, stream>>>(pass);
+  if (pass.parts != nullptr && pass.problem.pattern.m % 8 == 0) {
+    PlaceListed<<<kPlaceCtas, kPlaceThreads, 0, stream>>>(pass);
+  } else {
+    // So many CTAs a block row that short ones are wide enough; longer rows are looped over.
+    constexpr int64_t kMostCtasPerRow = 64;
+    const int64_t ctas = (MaskRowBytes(pass.columns) + kPackThreads - 1) / kPackThreads;
+    const dim3 pack_grid(static_cast<unsigned>(pass.rows),
+                         static_cast<unsigned>(std::min(ctas, kMostCtasPerRow)));
+    PackMasks<<<pack_grid, kPackThreads, 0, stream>>>(pass);
+  }
   constexpr int kRowsPerCta = kSumThreads / 32;
   const auto sum_grid = static_cast<unsigned>((pass.rows + kRowsPerCta - 1) / kRowsPerCta);
-  SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass);
+  if (pass.parts != nullptr) {
+    SumParts<<<sum_grid, kSumThreads, 0, stream>>>(pass);
+  } else {
+    SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass);
+  }
   return cudaGetLastError();
 }
 

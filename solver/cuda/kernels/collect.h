@@ -8,10 +8,9 @@
 namespace tsenor::cuda {
 
 // Enqueues on `stream`, after the kernel that solved the pass's blocks, what writes their bits to
-// Tile::mask and adds their results to Tile::stats. Passes of the same tiles must follow each other
-// in the order of their blocks: a block row that one pass ends within is continued by the next.
+// Tile::mask, unless the patch kernel has, and what adds up their results into Tile::stats.
 //
-// Deterministic: a block row's stats are summed in the order of its blocks.
+// Deterministic: in an order that depends on a block row's length alone.
 cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream);
 
 }  // namespace tsenor::cuda

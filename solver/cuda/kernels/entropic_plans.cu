@@ -91,7 +91,7 @@ __device__ int32_t ShareOf(int32_t power, float scale) {
 // threads read and write neighbouring entries. A line's sum is taken by a butterfly over its kGrid
 // threads, all of which then hold the line's scale. Rows lie inside a warp; columns of more than 32
 // threads are added up through shared memory. Four operations an entry and iteration (product,
-// minimum, two sums); at 16:32 150 more for each 64 entries.
+// minimum, two sums); at 16:32 91 more for each 64 entries.
 //
 // Powers and exponents wait in shared memory until K is built anew, where only their own thread
 // sees them: 4 kTile (kTile + 2) bytes a thread.

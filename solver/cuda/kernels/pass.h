@@ -14,8 +14,9 @@ struct PassTile {
   Tile tile;               // in device memory
   int64_t first_block;     // number of its first block among those of the pass's tiles
   int64_t first_row;       // the same for its first block row
-  int64_t first_segment;   // of an exhaustive search (kernels/exhaustive.h)
   int64_t blocks_per_row;  // in one block row
+  int64_t first_patch;     // number of its first patch (kernels/patch.h) among the pass's
+  int64_t patches_per_row;
 };
 
 // What is found out about one block; sums over the block as in SolveStats.
@@ -31,39 +32,48 @@ struct BlockResult {
   bool falls_short;  // some line that the method constrains keeps fewer than n entries
 };
 
-// What an exhaustive search found in a segment of a block row.
-struct SearchSums {
+// Sums over a part of a block row: the blocks of one patch, but for those that are listed.
+struct PartResult {
   double value;
+  double bound;
   double score_sum;
-  int64_t kept;
+  int32_t kept;
+  int32_t sweeps;
+  int32_t augmentations;
+  uint16_t proven;
+  uint16_t listed;  // bit h: the part's block h is on the list
 };
 
-// Solves `blocks` blocks, from number `first_block` on, of a list of tiles. Blocks and block rows
-// are numbered tile after tile, block row after block row.
+// Solves `blocks` blocks, from number `first_block` on, of a list of tiles: those of whole tiles.
+// Blocks, block rows and patches are numbered tile after tile, row after row.
 struct Pass {
   Problem problem;
   float quantile_factor;  // QuantileFactor(n, m) (solver/cpu/quantile.h)
   int tiles;
   int64_t first_block;
   int64_t blocks;
-  int64_t first_row;                  // number of the block row of the first block
-  int64_t rows;                       // block rows from there on that the pass's blocks lie in
-  int64_t segments;                   // of an exhaustive search: of all tiles
+  int64_t first_row;    // number of the block row of the first block
+  int64_t rows;         // block rows
+  int64_t first_patch;  // of the patches that the blocks lie in
+  int64_t patches;
   int64_t columns;                    // of the widest tile
   const PassTile* list;               // in device memory; null: the tiles are those of `tile`
   PassTile tile[kTilesInParameters];  // unused if there is a list
 
-  // Workspace in device memory, from block `first_block` on, or, for an exhaustive search, from the
-  // first segment on.
-  SearchSums* search_sums;
+  // Workspace in device memory, from block `first_block` on.
   BlockResult* results;
   uint32_t* masks;    // [block][row][MaskWords(m)]: column j is bit j % 32 of word j / 32
   int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
   int32_t* plans;     // kTsenor: [block][row][column] (kernels/entropic_plans.h)
   const uint8_t* random_masks;  // kMaxRandom: RandomMasks::Row() of all rows, one after another
+  // Of the patch kernel; null without it.
+  PartResult* parts;      // see PartIndex()
+  uint32_t* hard_blocks;  // blocks that it leaves to the general kernel: numbers less first_block,
+                          // in any order
+  uint32_t* hard_count;
 
   // The tile that number `number` lies in, where `first` is what tiles begin with:
-  // &PassTile::first_block for blocks, &PassTile::first_row for block rows, and so on.
+  // &PassTile::first_block for blocks, &PassTile::first_row for block rows.
   constexpr const PassTile& TileOf(int64_t number, int64_t PassTile::*first) const {
     const PassTile* const all = list != nullptr ? list : tile;
     int begin = 0, end = tiles;
@@ -76,12 +86,28 @@ struct Pass {
 };
 static_assert(sizeof(Pass) <= 4096);
 
+// Lines that the patch kernel gives a block of m lines: the least power of two from 8 on. A patch
+// has kPatchLines rows and columns of these.
+inline constexpr int kPatchLines = 32;
+constexpr int PatchBlock(int m) { return m <= 8 ? 8 : m <= 16 ? 16 : 32; }
+constexpr int PatchBlocks(int m) { return kPatchLines / PatchBlock(m); }  // along a side of a patch
+
+// Index in Pass::parts of the part of block row `block_row` of a tile in its patch number
+// `patch_column` from the left.
+constexpr int64_t PartIndex(const Pass& pass, const PassTile& tile, int64_t block_row,
+                            int64_t patch_column) {
+  const int64_t first = (tile.first_patch - pass.first_patch) * PatchBlocks(pass.problem.pattern.m);
+  return first + block_row * tile.patches_per_row + patch_column;
+}
+
 // 32-bit words of a line of a mask.
 constexpr int MaskWords(int m) { return (m + 31) / 32; }
 
-// Workspace that a block takes.
+// Workspace that a block takes at most.
 constexpr int64_t WorkspaceBytesPerBlock(int m) {
-  return static_cast<int64_t>(sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m));
+  const size_t general = sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m);
+  const size_t patch = m > kPatchLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + sizeof(uint32_t);
+  return static_cast<int64_t>(general + patch);
 }
 
 }  // namespace tsenor::cuda

@@ -1,0 +1,188 @@
+// The exact finish of a patch: successive shortest augmenting paths, each from a line that keeps
+// too few (rows) or too many (columns) to one that keeps too many or too few.
+//
+// A group of kBlock lanes works on one block, the lane of number z on its row z and its column z;
+// the 32 / kBlock groups of the warp work in lockstep, each on its own block. With residuals R_ij =
+// w_ij - a_i - b_j in whole quanta, R >= 0 where kept and R <= 0 elsewhere, entering an entry costs
+// -R and dropping one costs R; Dijkstra's distances become potentials, so that this holds after
+// every path, and a mask with n in every line is optimal for the quantised block.
+#pragma once
+
+#include <cstdint>
+
+#include "solver/cuda/primitives/patch.cuh"
+
+namespace tsenor::cuda {
+
+// Scores of a patch in shared memory. Rows are 32 words; sixteen bytes at a time are
+// permuted so that neither a row nor the threads of primitives/patch.cuh meet bank conflicts.
+struct PatchScores {
+  float* first;
+
+  static __device__ int Index(int row, int column) {
+    return row * kPatchLines + (column ^ (row & 28));
+  }
+  __device__ float at(int row, int column) const { return first[Index(row, column)]; }
+  // Columns 4 c .. 4 c + 3.
+  __device__ float4& quad(int row, int c) const {
+    return *reinterpret_cast<float4*>(first + Index(row, 4 * c));
+  }
+};
+
+// One lane's part of its group's block: of its row and of its column.
+struct PatchLines {
+  float row_start, column_start;      // potentials before the finish, in quanta
+  int row_move = 0, column_move = 0;  // what the finish adds, in quanta
+  uint32_t row_kept, column_kept;     // bit k: the entry in column (row) k
+  int row_wanted, column_wanted;      // entries to keep
+};
+
+template <int kBlock>
+class PatchFinish {
+ public:
+  // The block of this lane's group begins at `row`, `column` of the patch; a score of 1 is `quanta`
+  // quanta.
+  __device__ PatchFinish(PatchScores scores, float quanta, int row, int column, PatchLines& lines)
+      : scores_(scores),
+        quanta_(quanta),
+        row_(row),
+        column_(column),
+        z_(threadIdx.x % kBlock),
+        base_(threadIdx.x % 32 - z_),
+        lines_(lines) {}
+
+  // Called by all lanes; those of a group without `wanted` take no part, and their lines are left
+  // undefined. False: a path would be longer than distances reach.
+  __device__ bool Run(bool wanted) {
+    while (true) {
+      const int missing = lines_.row_wanted - __popc(lines_.row_kept);
+      const int excess = __popc(lines_.column_kept) - lines_.column_wanted;
+      const bool source = wanted && (missing > 0 || excess > 0);
+      if (!__any_sync(~0u, source)) return wanted;
+      const bool busy = Group(__ballot_sync(~0u, source)) != 0;
+      const Paths paths = FindPath(busy, missing, excess);
+      if (busy && paths.end >= kUnreached) wanted = false;
+      Augment(paths);
+      augmentations_ += busy;
+    }
+  }
+
+  __device__ int augmentations() const { return augmentations_; }
+
+ private:
+  // A node: a line's number, whether it is a column, and whether it is no sink.
+  static constexpr uint32_t kColumn = kBlock, kNoSink = 2 * kBlock, kNodes = 4 * kBlock;
+  // Keys: a distance times kNodes, and a node.
+  static constexpr uint32_t kFar = ~0u / kNodes;  // a distance: not reached
+  static constexpr uint32_t kUnreached = kFar * kNodes;
+
+  // The shortest paths that a group has found. Keys are distances with the node in the low bits.
+  struct Paths {
+    uint32_t row_key, column_key;   // of this lane's lines
+    int row_parent, column_parent;  // the line before on the path; -1 at a source
+    uint32_t end;  // the key of the nearest sink; kUnreached or more if there is none
+  };
+
+  // The group's bits of a ballot.
+  __device__ uint32_t Group(uint32_t ballot) const {
+    return kBlock == 32 ? ballot : ballot >> base_ & ((1u << kBlock) - 1);
+  }
+  // What the lane of a line of the group has. Called by whole groups.
+  template <typename T>
+  __device__ T From(T value, int line) const {
+    const uint32_t group = kBlock == 32 ? ~0u : ((1u << kBlock) - 1) << base_;
+    return __shfl_sync(group, value, base_ + line);
+  }
+  __device__ uint32_t Least(uint32_t key) const {
+    if constexpr (kBlock == 32) {
+      return __reduce_min_sync(~0u, key);
+    } else {
+#pragma unroll
+      for (int lanes = kBlock / 2; lanes > 0; lanes /= 2) {
+        key = min(key, __shfl_xor_sync(~0u, key, lanes));
+      }
+      return key;
+    }
+  }
+
+  // Dijkstra's algorithm over the 2 kBlock lines of a block. Groups that are done find the same
+  // line again until all are.
+  __device__ Paths FindPath(bool busy, int missing, int excess) const {
+    const uint32_t row_node = z_ | (missing < 0 ? 0 : kNoSink);
+    const uint32_t column_node = z_ | kColumn | (excess < 0 ? 0 : kNoSink);
+    Paths paths = {.row_key = (missing > 0 ? 0 : kUnreached) | row_node,
+                   .column_key = (excess > 0 ? 0 : kUnreached) | column_node,
+                   .row_parent = -1,
+                   .column_parent = -1};
+    uint32_t open_row = busy ? paths.row_key : kUnreached;
+    uint32_t open_column = busy ? paths.column_key : kUnreached;
+    while (true) {
+      const uint32_t key = Least(min(open_row, open_column));
+      const bool done = !(key & kNoSink) || key >= kUnreached;
+      if (__all_sync(~0u, done)) {
+        paths.end = key;
+        return paths;
+      }
+      if (done) continue;
+      const int line = key % kBlock;
+      const uint32_t distance = key / kNodes;
+      if (!(key & kColumn)) {
+        if (z_ == line) open_row = ~0u;
+        // Enter an entry of row `line`.
+        const int residual = Residual(scores_.at(row_ + line, column_ + z_),
+                                      From(lines_.row_start, line) + lines_.column_start);
+        const uint32_t cost = From(lines_.row_move, line) + lines_.column_move - residual;
+        const uint32_t next = min(distance + cost, kFar) * kNodes + column_node;
+        if (!(lines_.column_kept >> line & 1) && next < paths.column_key) {
+          paths.column_key = open_column = next;
+          paths.column_parent = line;
+        }
+      } else {
+        if (z_ == line) open_column = ~0u;
+        // Drop an entry of column `line`.
+        const int residual = Residual(scores_.at(row_ + z_, column_ + line),
+                                      lines_.row_start + From(lines_.column_start, line));
+        const uint32_t cost = residual - lines_.row_move - From(lines_.column_move, line);
+        const uint32_t next = min(distance + cost, kFar) * kNodes + row_node;
+        if ((lines_.row_kept >> line & 1) && next < paths.row_key) {
+          paths.row_key = open_row = next;
+          paths.row_parent = line;
+        }
+      }
+    }
+  }
+
+  // Exact where it is small: potentials lie on a grid so coarse that their sum is exact, and the
+  // difference of two close numbers is. Elsewhere it saturates; costs are unsigned, so that moves
+  // do not overflow then.
+  __device__ int Residual(float score, float potentials) const {
+    return __float2int_rn(__fmaf_rn(score, quanta_, -potentials));
+  }
+
+  // Moves potentials by the distances and flips the path.
+  __device__ void Augment(const Paths& paths) {
+    const uint32_t length = paths.end / kNodes;
+    lines_.row_move -= length - min(paths.row_key / kNodes, length);
+    lines_.column_move += length - min(paths.column_key / kNodes, length);
+    int line = paths.end % kBlock;
+    bool at_column = paths.end & kColumn;
+    while (true) {
+      const int parent = From(at_column ? paths.column_parent : paths.row_parent, line);
+      if (__all_sync(~0u, parent < 0)) return;
+      if (parent < 0) continue;
+      const int i = at_column ? parent : line, j = at_column ? line : parent;
+      if (z_ == i) lines_.row_kept ^= 1u << j;
+      if (z_ == j) lines_.column_kept ^= 1u << i;
+      line = parent;
+      at_column = !at_column;
+    }
+  }
+
+  const PatchScores scores_;
+  const float quanta_;
+  const int row_, column_, z_, base_;
+  PatchLines& lines_;
+  int augmentations_ = 0;
+};
+
+}  // namespace tsenor::cuda

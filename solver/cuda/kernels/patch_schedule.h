@@ -1,0 +1,53 @@
+// The sweeps of the patch kernel (patch_sweeps.cuh): how sharp, how long the steps, how many.
+#pragma once
+
+#include <cstdint>
+
+namespace tsenor::cuda {
+
+// One sweep; each number twice, as a half2. Potentials are in mean scores.
+struct SweepStep {
+  uint32_t tau;      // sharpness: an entry's count rises over 1 / tau
+  uint32_t rescale;  // tau over that of the sweep before
+  uint32_t offset;   // (1 - rescale) / 2
+
+  // Where all lines are alike: what an excess of one moves a column's potential, and - tau times
+  // what it moves a row's.
+  uint32_t column_gain, row_gain;
+
+  // Where they are not.
+  uint32_t gain_scale;     // relaxation / (6 tau): times 1 / sum(s - s^2), a line's own gain
+  uint32_t greatest_gain;  // of a line
+  uint32_t longest;        // 1 / tau: a step of a measured sweep
+};
+
+struct PatchSchedule {
+  static constexpr int kMostSweeps = 10;
+  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones; if 0,
+                     // all lines count as alike
+  int sweeps = 0;
+  float first_tau = 0;
+  float per_last_tau = 0;  // 1 / tau of the last sweep
+  SweepStep step[kMostSweeps] = {};
+};
+
+// A parameter of the kernel.
+struct PatchSchedules {
+  int n, m;
+  float per_entry;       // 1 / (m * m)
+  float center;          // QuantileFactor(n, m)
+  int mean_exponent;     // PatchMeanExponent(n, m)
+  PatchSchedule even;    // the lines of a block are alike
+  PatchSchedule scaled;  // they differ in scale
+};
+
+// A mean score is 2^exponent to twice as many quanta. Fine enough that what rounding leaves between
+// value and bound, about half a quantum for every fourth line, is far below 1e-9 of the value;
+// coarse enough that a path of the finish may be a quarter of a mean score long. Where few entries
+// are kept, the value is smaller.
+constexpr int PatchMeanExponent(int n, int m) { return (m <= 16 ? 1 : 0) + (4 * n >= m ? 26 : 28); }
+
+// For blocks of n:m, 0 < n < m <= 32.
+PatchSchedules SchedulesFor(int n, int m);
+
+}  // namespace tsenor::cuda

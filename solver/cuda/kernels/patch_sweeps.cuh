@@ -1,0 +1,287 @@
+// Sweeps over a patch (primitives/patch.cuh) in half precision: potentials that leave the exact
+// finish little to do.
+//
+// As in sweeps.cuh: coordinate ascent on the dual of quadratically regularised transport. An entry
+// counts s = clamp(tau (w - a - b) + 1/2, 0, 1); alternately all rows and all columns move their
+// potentials by a Newton step towards a count of n, while tau grows from sweep to sweep. The slope
+// of a line's count is the number of its entries per unit of potential around its threshold. Where
+// a block's lines are alike in scale, that of a Gaussian line serves for all: such a sweep takes
+// 117 instructions for 1024 entries. Where they are not, the first sweeps measure it for each line,
+// as 6 tau sum(s - s^2) (s is spread evenly over 0 .. 1 within reach), and the others use the last
+// one.
+//
+// Everything is in units of the block's mean score. Half precision has 11 bits: the first
+// potentials are subtracted from the scores before these are rounded to it, and each column's step
+// as soon as it is made, so that entries near their threshold are small and precise.
+#pragma once
+
+#include <cstdint>
+
+#include "solver/cuda/kernels/patch_schedule.h"
+#include "solver/cuda/primitives/patch.cuh"
+
+namespace tsenor::cuda {
+
+// Of one thread, for its rows (pairs of two) and its columns (pairs of two).
+struct PatchSweepState {
+  __half2 x[4][4];      // w - start - column potential, but for the last step
+  __half2 row[2];       // 1/2 - tau * row potential
+  __half2 row_gain[2];  // what a row's potential moves for an excess of one
+  __half2 column[4];    // column potential
+  __half2 column_step[4];
+  __half2 column_gain[4];
+};
+
+// About 1 / x, +-12 %, for x > 0: enough for the length of a step.
+inline __device__ __half2 RoughReciprocal(__half2 x) { return Pair(0x77987798u - Bits(x)); }
+
+inline __device__ __half2 Clamp(__half2 x, __half2 limit) {
+  return __hmax2(__hmin2(x, limit), __hneg2(limit));
+}
+
+// What a line's potential moves for an excess of one: by its count and the sum of squares, both
+// less n.
+inline __device__ __half2 MeasuredGain(__half2 count, __half2 squares, const SweepStep& step) {
+  const __half2 within = __hmax2(__hsub2(count, squares), __float2half2_rn(0.05f));
+  return __hmul2(RoughReciprocal(within), Pair(step.gain_scale));
+}
+
+// Where a sweep has its slopes from.
+enum class Slope { kMeasured, kFrozen, kAverage };
+
+template <Slope kSlope, int kBlock>
+__device__ __forceinline__ void SweepRows(const LineSums<kBlock>& excess, const SweepStep& step,
+                                          PatchSweepState& state) {
+  const __half2 tau = Pair(step.tau);
+#pragma unroll
+  for (int pair = 0; pair < 2; ++pair) {
+    __half2& row = state.row[pair];
+    row = __hfma2(row, Pair(step.rescale), Pair(step.offset));
+    __half2 s[2][4];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const __half2 offset = h == 0 ? __low2half2(row) : __high2half2(row);
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        __half2& x = state.x[2 * pair + h][q];
+        x = __hsub2(x, state.column_step[q]);
+        s[h][q] = __hfma2_sat(x, tau, offset);
+      }
+    }
+    const __half2 count = excess.Rows([&](int h, int q) { return Bits(s[h][q]); });
+    if constexpr (kSlope == Slope::kAverage) {
+      row = __hfma2(count, Pair(step.row_gain), row);
+      continue;
+    }
+    if constexpr (kSlope == Slope::kMeasured) {
+      const __half2 squares =
+          excess.Rows([&](int h, int q) { return Bits(__hmul2(s[h][q], s[h][q])); });
+      state.row_gain[pair] = MeasuredGain(count, squares, step);
+    }
+    const __half2 gain = __hmin2(state.row_gain[pair], Pair(step.greatest_gain));
+    __half2 move = __hmul2(__hmul2(count, __hneg2(tau)), gain);
+    if constexpr (kSlope == Slope::kMeasured) move = Clamp(move, __float2half2_rn(1.0f));
+    row = __hadd2(row, move);
+  }
+}
+
+template <Slope kSlope, int kBlock>
+__device__ __forceinline__ void SweepColumns(const LineSums<kBlock>& excess, const SweepStep& step,
+                                             PatchSweepState& state) {
+  const __half2 tau = Pair(step.tau);
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    __half2 s[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const __half2 row = state.row[k / 2];
+      s[k] = __hfma2_sat(state.x[k][q], tau, k % 2 == 0 ? __low2half2(row) : __high2half2(row));
+    }
+    const __half2 count = excess.Columns(__hadd2(__hadd2(s[0], s[1]), __hadd2(s[2], s[3])));
+    __half2& move = state.column_step[q];
+    if constexpr (kSlope == Slope::kAverage) {
+      move = __hmul2(count, Pair(step.column_gain));
+      state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
+      continue;
+    }
+    if constexpr (kSlope == Slope::kMeasured) {
+      const __half2 squares = excess.Columns(
+          __hfma2(s[3], s[3], __hfma2(s[2], s[2], __hfma2(s[1], s[1], __hmul2(s[0], s[0])))));
+      state.column_gain[q] = MeasuredGain(count, squares, step);
+    }
+    move = __hmul2(count, __hmin2(state.column_gain[q], Pair(step.greatest_gain)));
+    if constexpr (kSlope == Slope::kMeasured) move = Clamp(move, Pair(step.longest));
+    state.column[q] = __hadd2(state.column[q], move);
+  }
+}
+
+template <Slope kSlope, int kBlock>
+__device__ __forceinline__ void Sweep(const LineSums<kBlock>& excess, const SweepStep& step,
+                                      PatchSweepState& state) {
+  SweepRows<kSlope>(excess, step, state);
+  SweepColumns<kSlope>(excess, step, state);
+}
+
+// The potentials of a thread's lines, in mean scores.
+struct PatchPotentials {
+  float row[4];
+  float column[8];
+  int sweeps;  // that found them
+};
+
+// The potentials that sweeps start from, less the center.
+struct PatchStarts {
+  __half2 row[2];
+  __half2 column[4];
+};
+
+// Makes the entries beyond line m of a block so small that they count for nothing.
+template <int kBlock>
+__device__ void ExcludePadding(int m, PatchSweepState& state) {
+  constexpr float kExcluded = -6e4f;  // mean scores; half precision ends there
+  const PatchPlace place;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const bool row = place.row(k) % kBlock >= m;
+      const __half2 x = state.x[k][q];
+      state.x[k][q] = __floats2half2_rn(
+          row || place.column(2 * q) % kBlock >= m ? kExcluded : __low2float(x),
+          row || place.column(2 * q + 1) % kBlock >= m ? kExcluded : __high2float(x));
+    }
+  }
+}
+
+// Whether the lines of this thread's block differ in scale, by its starts, whose mean squares over
+// a side are the spreads. A side that differs far less than the other does so by chance: it starts
+// from the average.
+template <int kBlock>
+__device__ bool ChooseStarts(PatchStarts& starts) {
+  // Of lines alike in scale, the starts' mean square is about 0.4 / kBlock.
+  constexpr float kScaledSpread = kBlock == 32 ? 0.047f : kBlock == 16 ? 0.08f : 0.2f;
+  constexpr float kChance = 4;
+  __half2 pairs = __hmul2(starts.row[0], starts.row[0]);
+  pairs = __hfma2(starts.row[1], starts.row[1], pairs);
+  float rows = __low2float(pairs) + __high2float(pairs);
+  pairs = __hmul2(starts.column[0], starts.column[0]);
+#pragma unroll
+  for (int q = 1; q < 4; ++q) pairs = __hfma2(starts.column[q], starts.column[q], pairs);
+  float columns = __low2float(pairs) + __high2float(pairs);
+  // Usually no thread's four rows or eight columns differ so much.
+  if (!__any_sync(~0u, rows > 4 * kScaledSpread || columns > 8 * kScaledSpread)) return false;
+#pragma unroll
+  for (int lines = 4; lines < kBlock; lines *= 2) rows += __shfl_xor_sync(~0u, rows, lines);
+#pragma unroll
+  for (int lines = 8; lines < kBlock; lines *= 2)
+    columns += __shfl_xor_sync(~0u, columns, lines / 8);
+  rows *= 1.0f / kBlock;
+  columns *= 1.0f / kBlock;
+  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  const __half2 zero = __float2half2_rn(0.0f);
+  if (rows > kChance * columns) {
+#pragma unroll
+    for (__half2& start : starts.column) start = zero;
+  }
+  if (columns > kChance * rows) starts.row[0] = starts.row[1] = zero;
+  return true;
+}
+
+// Each line's mean times the quantile factor, less that of an average line.
+template <int kBlock>
+__device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSweepState& state) {
+  const LineSums<kBlock> sums(0.0f);
+  const float center = schedules.center;
+  const __half2 factor = __float2half2_rn(center / static_cast<float>(schedules.m));
+  const __half2 rest = __float2half2_rn(center * center - center);
+  PatchStarts starts;
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    const __half2 partial =
+        __hadd2(__hadd2(state.x[0][q], state.x[1][q]), __hadd2(state.x[2][q], state.x[3][q]));
+    starts.column[q] = __hfma2(sums.Columns(partial), factor, rest);
+  }
+#pragma unroll
+  for (int pair = 0; pair < 2; ++pair) {
+    const auto entries = [&](int h, int q) { return Bits(state.x[2 * pair + h][q]); };
+    starts.row[pair] = __hfma2(sums.Rows(entries), factor, rest);
+  }
+  return starts;
+}
+
+template <int kBlock>
+__device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
+                                                       const PatchSchedule& schedule,
+                                                       const PatchStarts& starts,
+                                                       PatchSweepState& state) {
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    state.column_step[q] = starts.column[q];
+    state.column[q] = __float2half2_rn(0.0f);
+  }
+#pragma unroll
+  for (int pair = 0; pair < 2; ++pair) {
+    state.row[pair] =
+        __hfma2(starts.row[pair], __float2half2_rn(-schedule.first_tau), __float2half2_rn(0.5f));
+  }
+  const LineSums<kBlock> excess(-static_cast<float>(schedules.n));
+  int sweep = 0;
+  for (; sweep < schedule.measured; ++sweep) {
+    Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
+  }
+  if (schedule.measured > 0) {
+#pragma unroll 1
+    for (; sweep < schedule.sweeps; ++sweep) {
+      Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
+    }
+  } else {
+#pragma unroll 2
+    for (; sweep < schedule.sweeps; ++sweep) {
+      Sweep<Slope::kAverage>(excess, schedule.step[sweep], state);
+    }
+  }
+  PatchPotentials potentials;
+  potentials.sweeps = schedule.sweeps;
+#pragma unroll
+  for (int pair = 0; pair < 2; ++pair) {
+    const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
+    potentials.row[2 * pair] = -row.x * schedule.per_last_tau;
+    potentials.row[2 * pair + 1] = -row.y * schedule.per_last_tau;
+  }
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    const float2 moved = __half22float2(state.column[q]), from = __half22float2(starts.column[q]);
+    potentials.column[2 * q] = moved.x + from.x + schedules.center;
+    potentials.column[2 * q + 1] = moved.y + from.y + schedules.center;
+  }
+  return potentials;
+}
+
+// Potentials such that [score > a_i + b_j] nearly has n entries in each line. state.x on entry:
+// scores less the center, the quantile of an average line; 0 beyond line m of a block. `restore`
+// makes it so again. A block's potentials depend on it alone; so where a patch has blocks of both
+// kinds, both schedules run.
+//
+// `fit`: whether this thread's block is to be solved at all.
+template <int kBlock, typename Restore>
+__device__ PatchPotentials SweepPatch(const PatchSchedules& schedules, bool fit,
+                                      PatchSweepState& state, Restore restore) {
+  PatchStarts starts = StartsOf<kBlock>(schedules, state);
+  const bool scaled = ChooseStarts<kBlock>(starts);
+  if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+  const bool any_even = __any_sync(~0u, fit && !scaled),
+             any_scaled = __any_sync(~0u, fit && scaled);
+  PatchPotentials potentials;
+  if (any_even) potentials = RunSchedule<kBlock>(schedules, schedules.even, starts, state);
+  if (any_scaled) {
+    if (any_even) {
+      restore();
+      if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+    }
+    const PatchPotentials other = RunSchedule<kBlock>(schedules, schedules.scaled, starts, state);
+    if (scaled || !any_even) potentials = other;
+  }
+  return potentials;
+}
+
+}  // namespace tsenor::cuda

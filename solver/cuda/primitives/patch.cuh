@@ -1,0 +1,128 @@
+// A patch: 32 x 32 entries in the registers of one warp, and sums over its lines by tensor cores.
+//
+// A patch holds (32 / kBlock)^2 blocks, kBlock = 8, 16 or 32. Thread 4 g + t of the warp (0 <= g <
+// 8, 0 <= t < 4) holds the eight columns from 8 t on of the four rows from 4 g on: as `half2
+// x[4][4]`, where x[k][q] are the entries (4 g + k, 8 t + 2 q) and (4 g + k, 8 t + 2 q + 1). All of
+// a thread's entries lie in one block. The order of rows within a fragment of the tensor cores does
+// not matter to a sum, so that x[k][q] and x[k + 1][q] serve as one 16 x 16 operand as they are.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "solver/cuda/kernels/pass.h"
+
+namespace tsenor::cuda {
+
+// Where a thread's entries lie in the patch.
+struct PatchPlace {
+  int g, t;
+
+  __device__ PatchPlace() : g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {}
+  __device__ int row(int k) const { return 4 * g + k; }
+  __device__ int column(int j) const { return 8 * t + j; }
+  // Of the thread's entries, among those of the patch row by row.
+  template <int kBlock>
+  __device__ int block() const {
+    return 4 * g / kBlock * (kPatchLines / kBlock) + 8 * t / kBlock;
+  }
+  // The lanes whose entries lie in the same block.
+  template <int kBlock>
+  __device__ uint32_t lanes_of_block() const {
+    constexpr uint32_t kOfFirst = kBlock == 32 ? ~0u : kBlock == 16 ? 0x3333 : 0x11;
+    return kOfFirst << (4 * (4 * g / kBlock * kBlock / 4) + 8 * t / kBlock * kBlock / 8);
+  }
+};
+
+inline __device__ uint32_t Bits(__half2 pair) { return *reinterpret_cast<uint32_t*>(&pair); }
+inline __device__ __half2 Pair(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
+
+// A value that the compiler cannot look into: it would recompute constant operands of the tensor
+// cores for each use (57 more instructions a sweep).
+inline __device__ uint32_t Opaque(uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+// The sum over the lanes that hold a block's entries.
+template <int kBlock>
+__device__ float SumOfBlock(float value) {
+#pragma unroll
+  for (int lanes = 1; lanes < 32; lanes *= 2) {
+    const bool within = lanes < 4 ? 8 * lanes < kBlock : lanes < kBlock;
+    if (within) value += __shfl_xor_sync(~0u, value, lanes);
+  }
+  return value;
+}
+// Line sums of half2 entries, block by block.
+template <int kBlock>
+class LineSums {
+ public:
+  // Ones where row k and column n of the operand belong to one block of the patch. Sums start from
+  // `start`.
+  explicit __device__ LineSums(float start) : start_(Bits(__float2half2_rn(start))) {
+    const PatchPlace place;
+    const bool same = 8 * place.t / kBlock == 4 * place.g / kBlock;
+    constexpr uint32_t kOnes = 0x3c003c00;
+    ones_ = Opaque(same ? kOnes : 0);
+    more_ones_ = Opaque(same ? kOnes : 0);
+  }
+
+  // The sums over the rows 4 g + k and 4 g + k + 1, k = 0 or 2, in the two halves:
+  // entries(h, q) is the pair q of row 4 g + k + h.
+  template <typename Entries>
+  __device__ __half2 Rows(Entries entries) const {
+    uint32_t first = start_, second = start_;
+#pragma unroll
+    for (int q = 0; q < 4; q += 2) {
+      asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
+          : "+r"(first), "+r"(second)
+          : "r"(entries(0, q)), "r"(entries(1, q)), "r"(entries(0, q + 1)), "r"(entries(1, q + 1)),
+            "r"(ones_), "r"(more_ones_));
+    }
+    return Pair(__byte_perm(first, second, 0x5410));
+  }
+
+  // The sums over a pair of columns of the patch; `partial` is that over the thread's four rows.
+  __device__ __half2 Columns(__half2 partial) const {
+    uint32_t transposed, sums, unused;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(transposed) : "r"(Bits(partial)));
+    asm("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{%5,%5};"
+        : "=r"(sums), "=r"(unused)
+        : "r"(ones_), "r"(more_ones_), "r"(transposed), "r"(start_));
+    return Pair(sums);
+  }
+
+ private:
+  uint32_t ones_, more_ones_;
+  uint32_t start_;
+};
+
+// Row l of a 32 x 32 matrix of bits in lane l becomes column l: by quarters, each time half as
+// large.
+inline __device__ uint32_t TransposeBits(uint32_t row) {
+  const uint32_t lane = threadIdx.x % 32;
+  row = __byte_perm(row, __shfl_xor_sync(~0u, row, 16), lane & 16 ? 0x3276 : 0x5410);
+  row = __byte_perm(row, __shfl_xor_sync(~0u, row, 8), lane & 8 ? 0x3715 : 0x6240);
+#pragma unroll
+  for (int size = 4; size > 0; size /= 2) {
+    const uint32_t low = size == 4 ? 0x0f0f0f0f : size == 2 ? 0x33333333 : 0x55555555;
+    const uint32_t own = lane & size ? ~low : low;
+    const uint32_t other = __shfl_xor_sync(~0u, row, size);
+    row = (row & own) | (__funnelshift_l(other, other, lane & size ? 32 - size : size) & ~own);
+  }
+  return row;
+}
+
+// From the layout of a patch to rows: byte k of `bits` are the eight columns of row 4 g + k;
+// returns row l in lane l.
+inline __device__ uint32_t RowsOfBits(uint32_t bits) {
+  const uint32_t t = threadIdx.x % 4;
+  uint32_t other = __shfl_xor_sync(~0u, bits, 1);
+  bits = __byte_perm(bits, other, t & 1 ? 0x3715 : 0x6240);
+  other = __shfl_xor_sync(~0u, bits, 2);
+  return __byte_perm(bits, other, t & 2 ? 0x3276 : 0x5410);
+}
+
+}  // namespace tsenor::cuda
