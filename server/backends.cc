@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/null_solver.h"
 #include "solver/cpu/cpu_solver.h"
 #include "solver/reference/reference_solver.h"
 #if TSENOR_WITH_CUDA
@@ -65,6 +66,7 @@ absl::StatusOr<Backends> MakeCudaBackends(const std::vector<int>&) {
 
 absl::StatusOr<Backends> MakeBackends(const Flags& flags) {
   if (flags.backend == "reference") return One(MakeReferenceSolver());
+  if (flags.backend == "null") return One(MakeNullSolver());
   if (flags.backend == "cpu") return One(MakeCpuSolver({.threads = flags.threads}));
   absl::StatusOr<Backends> cuda = MakeCudaBackends(flags.devices);
   if (cuda.ok()) return cuda;

@@ -21,8 +21,8 @@ struct Backends {
 };
 
 // --backend auto: one solver for each GPU that can be used, or the CPU's if there is none. cuda:
-// the GPUs of --devices, or all that can be used. cpu, reference: as they say. A GPU can be used if
-// it solves a block.
+// the GPUs of --devices, or all that can be used. cpu, reference, null: as they say. A GPU can be
+// used if it solves a block.
 //
 // Errors: FailedPrecondition if cuda is asked for and this program has no such backend, there is no
 // GPU that can be used, or one of --devices cannot; those of MakeCpuSolver().

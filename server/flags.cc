@@ -57,8 +57,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "weights-directory", flags.weights_directory,
       "Directory whose files every client may name instead of sending weights; unset: none");
   Add(app, "backend", flags.backend,
-      "Solver: auto (every GPU, or else the CPU), cpu, cuda, or reference (slow, plain loops)")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference"}));
+      "Solver: auto (every GPU, or else the CPU), cpu, cuda, reference (slow, plain loops), or "
+      "null "
+      "(solves nothing: to measure the transport)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "reference", "null"}));
   Add(app, "devices", flags.devices,
       "With --backend cuda: the GPUs that solve, as in 0,1; unset: all")
       ->delimiter(',')

@@ -17,7 +17,7 @@ struct Flags {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   std::string metrics_listen;     // "": no metrics endpoint
   std::string weights_directory;  // "": no files are read
-  std::string backend = "auto";   // auto, cpu, cuda or reference
+  std::string backend = "auto";   // auto, cpu, cuda, reference or null
   std::vector<int> devices;       // of backend cuda; empty: all GPUs that can be used
   int threads = 0;                // of the CPU backend; 0: one per core
   std::string log_level = "info";

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/process_metrics.h"
 
 namespace tsenor::server {
 namespace {
@@ -220,6 +221,8 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(const st
     return absl::UnavailableError(absl::StrCat("metrics-listen: cannot listen on ", address));
   }
   endpoint->exposer_->RegisterCollectable(metrics.registry());
+  endpoint->process_ = std::make_shared<ProcessMetrics>();
+  endpoint->exposer_->RegisterCollectable(endpoint->process_);
   endpoint->address_ = absl::StrCat(address.substr(0, address.rfind(':')), ":",
                                     endpoint->exposer_->GetListeningPorts().front());
   return endpoint;

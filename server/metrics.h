@@ -23,6 +23,8 @@ class Exposer;
 
 namespace tsenor::server {
 
+class ProcessMetrics;
+
 // Counts what the observer hears, in metrics that are all created up front: counting takes no lock
 // but that of one histogram.
 //
@@ -116,6 +118,7 @@ class MetricsEndpoint {
   MetricsEndpoint();
 
   std::string address_;
+  std::shared_ptr<ProcessMetrics> process_;  // which the exposer only refers to
   std::unique_ptr<prometheus::Exposer> exposer_;
 };
 

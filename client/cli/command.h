@@ -26,6 +26,7 @@ void AddMaskCommand(CLI::App& app, int& exit_code);
 void AddVerifyCommand(CLI::App& app, int& exit_code);
 void AddInfoCommand(CLI::App& app, int& exit_code);
 void AddReportCommand(CLI::App& app, int& exit_code);
+void AddBenchCommand(CLI::App& app, int& exit_code);
 
 // Options that several commands have, each also read from its environment variable.
 // The server's is refused unless it is host:port or unix:PATH.

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   AddVerifyCommand(app, exit_code);
   AddInfoCommand(app, exit_code);
   AddReportCommand(app, exit_code);
+  AddBenchCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // --help and --version too

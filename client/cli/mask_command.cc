@@ -1,4 +1,5 @@
 // `tsenor mask`: a checkpoint in, masks (or the masked checkpoint) out.
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <memory>
@@ -30,6 +31,7 @@ struct MaskFlags {
   bool dense = false;
   bool apply = false;
   bool quiet = false;
+  bool allow_null_backend = false;
   std::string transfer = "auto";
   int parallel = 4;
   double connect_timeout_seconds = 5;
@@ -94,11 +96,23 @@ Report StartReport(const MaskFlags& flags, const v1::GetServerInfoResponse& info
   return report;
 }
 
+// A server that measures transport answers empty masks, which nobody wants by accident.
+absl::Status CheckBackends(const MaskFlags& flags, const v1::GetServerInfoResponse& info) {
+  const bool solves = std::none_of(info.backends().begin(), info.backends().end(),
+                                   [](const v1::Backend& b) { return b.name() == "null"; });
+  if (solves || flags.allow_null_backend) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the server at ", flags.server,
+                   " solves nothing (its backend is null): its masks keep no "
+                   "weight; --allow-null-backend takes them"));
+}
+
 absl::StatusOr<Report> Mask(const MaskFlags& flags, const client::MaskClient& client,
                             const client::Checkpoint& checkpoint, const Selection& selection,
                             const ScoreSource& scores, const std::stop_token& interrupt) {
   const absl::StatusOr<v1::GetServerInfoResponse> info = client.GetServerInfo(interrupt);
   if (!info.ok()) return info.status();
+  if (absl::Status status = CheckBackends(flags, *info); !status.ok()) return status;
   const absl::StatusOr<Transfer> transfer = Transfer::Plan(flags.transfer, checkpoint, *info);
   if (!transfer.ok()) return transfer.status();
   const absl::StatusOr<std::unique_ptr<MaskOutput>> output =
@@ -238,6 +252,10 @@ void AddMaskCommand(CLI::App& app, int& exit_code) {
       ->excludes(dense);
   command->add_option("--report", flags->report, "Also write what was found as JSON")
       ->envname("TSENOR_REPORT");
+  command
+      ->add_flag("--allow-null-backend", flags->allow_null_backend,
+                 "Take the empty masks of a server that only measures transport")
+      ->envname("TSENOR_ALLOW_NULL_BACKEND");
   command->add_flag("--quiet", flags->quiet, "No progress on stderr")->envname("TSENOR_QUIET");
   command->callback([flags, &exit_code] { exit_code = RunMask(*flags); });
 }

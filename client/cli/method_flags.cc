@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
@@ -27,18 +26,18 @@ constexpr MethodName kMethods[] = {
     {"column-nm", v1::METHOD_COLUMN_NM, "columns"},
 };
 
-std::vector<std::string> MethodNames() {
-  std::vector<std::string> names;
-  for (const MethodName& name : kMethods) names.emplace_back(name.text);
-  return names;
-}
-
 const MethodName* Find(const std::string& text) {
   return std::find_if(std::begin(kMethods), std::end(kMethods),
                       [&text](const MethodName& name) { return name.text == text; });
 }
 
 }  // namespace
+
+std::vector<std::string> MethodNames() {
+  std::vector<std::string> names;
+  for (const MethodName& name : kMethods) names.emplace_back(name.text);
+  return names;
+}
 
 void AddMethodFlags(CLI::App& command, MethodFlags& flags) {
   command

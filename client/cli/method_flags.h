@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "tsenor/v1/mask_service.pb.h"
@@ -21,6 +22,9 @@ struct MethodFlags {
   std::optional<uint32_t> samples;
   std::optional<uint64_t> seed;
 };
+
+// Names of the methods, as --method has them.
+std::vector<std::string> MethodNames();
 
 // Adds the options; wrong values are usage errors.
 void AddMethodFlags(CLI::App& command, MethodFlags& flags);

@@ -62,10 +62,18 @@ TEST_F(CommandLine, HelpNamesEveryCommandAndExitCode) {
   }
   const ProgramOutcome mask = Run({"mask", "--help"});
   EXPECT_EQ(mask.exit_code, 0);
-  for (const char* text :
-       {"--server", "--pattern", "--method", "--out", "--dense", "--apply", "--include",
-        "--exclude", "--scores", "--edge", "--report", "--parallel", "--quiet"}) {
+  for (const char* text : {"--server", "--pattern", "--method", "--out", "--dense", "--apply",
+                           "--include", "--exclude", "--scores", "--edge", "--report", "--parallel",
+                           "--quiet", "--allow-null-backend"}) {
     EXPECT_THAT(mask.out, HasSubstr(text));
+  }
+  const ProgramOutcome bench = Run({"bench", "--help"});
+  EXPECT_EQ(bench.exit_code, 0);
+  for (const char* text :
+       {"--server", "--concurrency", "--rate", "--max-in-flight", "--connections", "--timeout",
+        "--shape", "--pattern", "--dtype", "--method", "--rpc", "--chunk-bytes", "--seed",
+        "--warm-up", "--window", "--duration", "--tolerance", "--metrics", "--json"}) {
+    EXPECT_THAT(bench.out, HasSubstr(text));
   }
 }
 

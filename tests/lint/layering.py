@@ -13,7 +13,7 @@ STATUS = ["absl/status/", "absl/strings/"]
 WIRE = ["tsenor/v1/", "google/protobuf/", "grpc/", "grpcpp/"]
 SOLVER_INTERFACE = [r"solver/[a-z_]+\.h$"]
 SERVER_CORE = STANDARD + SOLVER_INTERFACE + ["absl/", "server/", "proto/wire/", "spdlog/"]
-CLIENT = STANDARD + ["absl/", "re2/", "nlohmann/", "CLI/", "client/", "proto/wire/"] + WIRE
+CLIENT = STANDARD + ["absl/", "re2/", "nlohmann/", "CLI/", "curl/", "client/", "proto/wire/"] + WIRE
 ANYTHING = [""]
 
 # (files, what they may include): both are patterns that match from the start of a path; the first
@@ -37,7 +37,7 @@ LAYERS = [
     # registers it with a gRPC server.
     (r"server/(convert|mask_service)\.", SERVER_CORE + WIRE),
     (r"server/server\.", SERVER_CORE + WIRE + ["prometheus/"]),
-    (r"server/metrics\.", SERVER_CORE + ["prometheus/"]),
+    (r"server/(process_)?metrics\.", SERVER_CORE + ["prometheus/"]),
     (r"server/flags\.", SERVER_CORE + ["CLI/"]),
     (r"server/", SERVER_CORE),
     # Verification works offline: a bound needs potentials, and the solver finds them.

@@ -19,7 +19,7 @@ Flags With(const std::string& backend) {
 }
 
 TEST(Backends, AreWhatIsAskedFor) {
-  for (const char* name : {"cpu", "reference"}) {
+  for (const char* name : {"cpu", "reference", "null"}) {
     const auto backends = MakeBackends(With(name));
     ASSERT_TRUE(backends.ok()) << backends.status();
     ASSERT_EQ(backends->solvers.size(), 1u);
