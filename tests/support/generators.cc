@@ -17,6 +17,10 @@ class EntrySource {
       : kind_(kind), random_(seed * 1000003 + static_cast<uint64_t>(kind)) {
     for (int64_t i = 0; i < rows; ++i) row_factors_.push_back(std::exp(gaussian_(random_)));
     for (int64_t j = 0; j < columns; ++j) column_factors_.push_back(std::exp(gaussian_(random_)));
+    if (kind == WeightKind::kHugeColumns) {
+      for (int64_t j = 0; j < columns; ++j) huge_columns_.push_back(uniform_(random_) < 0.01);
+    }
+    if (kind == WeightKind::kHugeRow) huge_row_ = Index(rows);
   }
 
   double Draw(int64_t row, int64_t column) {
@@ -52,6 +56,12 @@ class EntrySource {
         const double fraction = std::frexp(g, &exponent);
         return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
       }
+      case WeightKind::kHugeEntries:
+        return uniform_(random_) < 0.002 ? g * kHuge : g;
+      case WeightKind::kHugeColumns:
+        return huge_columns_[column] ? g * kHuge : g;
+      case WeightKind::kHugeRow:
+        return row == huge_row_ ? g * kHuge : g;
     }
     return 0;
   }
@@ -61,12 +71,16 @@ class EntrySource {
   }
 
  private:
+  static constexpr double kHuge = 1000;
+
   const WeightKind kind_;
   std::mt19937_64 random_;
   std::normal_distribution<double> gaussian_;
   std::uniform_real_distribution<double> uniform_;
   std::vector<double> row_factors_;
   std::vector<double> column_factors_;
+  std::vector<bool> huge_columns_;
+  int64_t huge_row_ = 0;
 };
 
 // Block number `block` of GenerateBlocks(): row-major, m x m.
@@ -114,6 +128,12 @@ std::string Name(WeightKind kind) {
       return "Pareto";
     case WeightKind::kBFloat16:
       return "BFloat16";
+    case WeightKind::kHugeEntries:
+      return "HugeEntries";
+    case WeightKind::kHugeColumns:
+      return "HugeColumns";
+    case WeightKind::kHugeRow:
+      return "HugeRow";
   }
   return "unknown";
 }

@@ -19,9 +19,12 @@ enum class WeightKind {
   kOutlier,          // Gaussian, one entry 1e6
   kSubnormal,        // Gaussian times 1e-41
   kZero,
-  kGeometric,  // 2^-(i + j)
-  kPareto,     // exponent 1/2: not even the mean is finite
-  kBFloat16,   // Gaussian rounded to 8 significant bits
+  kGeometric,    // 2^-(i + j)
+  kPareto,       // exponent 1/2: not even the mean is finite
+  kBFloat16,     // Gaussian rounded to 8 significant bits
+  kHugeEntries,  // Gaussian, 0.2 % of the entries times 1000
+  kHugeColumns,  // Gaussian, 1 % of the columns times 1000
+  kHugeRow,      // Gaussian, one row times 1000
 };
 
 inline constexpr WeightKind kAllWeightKinds[] = {
@@ -29,7 +32,8 @@ inline constexpr WeightKind kAllWeightKinds[] = {
     WeightKind::kRowColumnScaled, WeightKind::kInt8,     WeightKind::kInt2,
     WeightKind::kSparse,          WeightKind::kConstant, WeightKind::kOutlier,
     WeightKind::kSubnormal,       WeightKind::kZero,     WeightKind::kGeometric,
-    WeightKind::kPareto,          WeightKind::kBFloat16,
+    WeightKind::kPareto,          WeightKind::kBFloat16, WeightKind::kHugeEntries,
+    WeightKind::kHugeColumns,     WeightKind::kHugeRow,
 };
 
 std::string Name(WeightKind kind);

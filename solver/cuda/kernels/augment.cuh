@@ -4,146 +4,159 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/block_state.cuh"
-#include "solver/cuda/primitives/line_set.cuh"
+#include "solver/cuda/primitives/group.cuh"
 
 namespace tsenor::cuda {
 
-// Searches for one group's block. One warp calls Run(); its lanes look at 32 lines at a time, and
-// hold the same sets.
-template <int kWords>
-class Augmenter {
+// The tight arcs of a block, whose residuals without potentials are 0: from row to column where the
+// entry is not kept, from column to row where it is. Thread k holds those that leave row k and
+// column k, in registers, so that a step from a set of lines to all that follow them is one
+// reduction over the group, and a path is flipped by its lines at once.
+//
+// Rows supply what they miss, columns what they have too much: a path from a source (positive
+// supply) to a sink (negative supply), flipping its entries, brings both nearer to n.
+//
+// All threads of the group call every function.
+template <int kWidth>
+class TightGraph {
  public:
-  // Lines farther than `reach` are on no path.
-  __device__ Augmenter(const Entries& entries, int m, int32_t reach, BlockState<kWords>& state)
-      : entries_(entries),
-        m_(m),
-        state_(state),
-        open_rows_(WithinReach(state.rows, reach)),
-        open_columns_(WithinReach(state.columns, reach)) {}
+  // `kept` is the mask that grows; it must outlive the graph.
+  __device__ TightGraph(const Group<kWidth>& group, const Entries<kWidth>& entries, int m, int n,
+                        const BlockState<kWidth>& state, Kept<kWidth>& kept)
+      : group_(group), m_(m), k_(group.thread()), kept_(kept) {
+    row_supply_ = k_ < m ? n - kept.in_row.count() : 0;
+    column_supply_ = k_ < m ? kept.in_column.count() - n : 0;
+    const int32_t a = state.rows.quanta[k_], b = state.columns.quanta[k_];
+    const auto tight_in_row = LinesWhere<G::kWarps>(k_ < m ? m : 0, [&](int j) {
+      return entries.residual(k_, j) - state.columns.quanta[j] == a;
+    });
+    const auto tight_in_column = LinesWhere<G::kWarps>(
+        k_ < m ? m : 0, [&](int i) { return entries.residual(i, k_) - state.rows.quanta[i] == b; });
+    from_row_ = tight_in_row & ~kept.in_row;
+    from_column_ = tight_in_column & kept.in_column;
+  }
 
-  // Augments disjoint tight paths to every sink within reach; returns their number.
-  __device__ int Run() {
-    int paths = 0;
-    Set sinks = LoadSet<kWords>(state_.columns.sinks);
-    for (int j = sinks.PopFirst(); j >= 0; j = sinks.PopFirst()) {
-      while (state_.columns.supply[j] < 0 && AugmentTo(j, /*sink_is_row=*/false)) ++paths;
+  // Keeps tight entries where both lines miss some: leaves little to augment where there is much
+  // choice. Diagonal after diagonal, so that no two threads look at the same line: in round d,
+  // thread i looks at the entry (i, (i + d) mod m). `supplies` is memory for m numbers.
+  __device__ void Fill(int32_t* supplies) {
+    supplies[k_] = column_supply_;
+    group_.Sync();
+    for (int d = 0; d < m_ && group_.Any(row_supply_ > 0); ++d) {
+      const int j = k_ + d < m_ ? k_ + d : k_ + d - m_;
+      const bool taken = row_supply_ > 0 && from_row_.contains(j) && supplies[j] < 0;
+      const Set rows = group_.Lines(taken);
+      if (taken) {
+        kept_.in_row.insert(j);
+        from_row_.erase(j);
+        --row_supply_;
+      }
+      const int i = k_ >= d ? k_ - d : k_ - d + m_;
+      if (k_ < m_ && rows.contains(i)) {
+        kept_.in_column.insert(i);
+        from_column_.insert(i);
+        supplies[k_] = ++column_supply_;
+      }
+      group_.Sync();
     }
-    sinks = LoadSet<kWords>(state_.rows.sinks);
-    for (int i = sinks.PopFirst(); i >= 0; i = sinks.PopFirst()) {
-      while (state_.rows.supply[i] < 0 && AugmentTo(i, /*sink_is_row=*/true)) ++paths;
+  }
+
+  // Augments along tight paths until there is none; returns their number.
+  __device__ int Augment() {
+    int paths = 0;
+    while (const int length = Search()) {
+      while (true) {
+        const int column = group_.Lines(column_supply_ < 0 && column_level_ == length).least();
+        const int row =
+            column >= 0 ? -1 : group_.Lines(row_supply_ < 0 && row_level_ == length).least();
+        if (column < 0 && row < 0) break;
+        paths += AugmentTo(max(column, row), /*sink_is_row=*/column < 0, length);
+      }
     }
     return paths;
   }
 
  private:
-  using Set = LineSet<kWords>;
+  using G = Group<kWidth>;
+  using Set = typename G::Set;
+  static constexpr int kUnreached = -1;
+  static constexpr int kNoLine = -1;
 
-  static __device__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  // Lines before and after one on a path.
+  struct Step {
+    int before = kNoLine;
+    int after = kNoLine;
+  };
 
-  // The lines for which `holds(line)`; asks only for those that exist.
-  template <typename Predicate>
-  __device__ Set Lines(Predicate holds) const {
-    Set set;
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) {
-      const int line = 32 * w + lane();
-      set.word[w] = __ballot_sync(~0u, line < m_ && holds(line));
+  // Levels of lines: how many arcs they are away from the nearest source, as far as the nearest
+  // sinks. Returns those sinks' level, or 0 if none can be reached.
+  __device__ int Search() {
+    row_level_ = row_supply_ > 0 ? 0 : kUnreached;
+    column_level_ = column_supply_ > 0 ? 0 : kUnreached;
+    const Set sink_rows = group_.Lines(row_supply_ < 0);
+    const Set sink_columns = group_.Lines(column_supply_ < 0);
+    for (int level = 1;; ++level) {
+      Set columns = group_.Or(row_level_ == level - 1 ? from_row_ : Set::Empty());
+      Set rows = group_.Or(column_level_ == level - 1 ? from_column_ : Set::Empty());
+      columns = columns & group_.Lines(column_level_ == kUnreached);
+      rows = rows & group_.Lines(row_level_ == kUnreached);
+      if (columns.contains(k_)) column_level_ = level;
+      if (rows.contains(k_)) row_level_ = level;
+      if (!(columns & sink_columns).empty() || !(rows & sink_rows).empty()) return level;
+      if (columns.empty() && rows.empty()) return 0;
     }
-    return set;
   }
 
-  __device__ Set WithinReach(const Side<kWords>& side, int32_t reach) const {
-    return Lines([&](int line) { return side.distance[line] <= reach; });
-  }
-
-  // Rows i, (i, j) not kept, with a residual of 0 and a lower level.
-  __device__ Set TightRowsInto(int j) const {
-    const int32_t potential = state_.columns.quanta[j], level = state_.columns.level[j];
-    return Lines([&](int i) {
-      return entries_.residual(i, j) - potential == state_.rows.quanta[i] &&
-             state_.rows.level[i] < level && !state_.columns.keeps(j, i);
-    });
-  }
-
-  // Columns j, (i, j) kept, with a residual of 0 and a lower level.
-  __device__ Set TightColumnsInto(int i) const {
-    const int32_t potential = state_.rows.quanta[i], level = state_.rows.level[i];
-    return Lines([&](int j) {
-      return entries_.residual(i, j) - potential == state_.columns.quanta[j] &&
-             state_.columns.level[j] < level && state_.rows.keeps(i, j);
-    });
-  }
-
-  // Depth-first search backward from a sink to a source over tight arcs from strictly lower levels:
-  // those form no cycles, and a line from which no source was found stays closed for this phase.
-  __device__ bool AugmentTo(int sink, bool sink_is_row) {
-    int depth = 0;
+  // Goes back from a sink, level by level, to a source, and flips the path; its inner lines are on
+  // no other path of this search. False if there is no way back any more: the sink is given up.
+  __device__ bool AugmentTo(int sink, bool sink_is_row, int length) {
+    Step of_row, of_column;
     int line = sink;
-    Set before = sink_is_row ? TightColumnsInto(sink) : TightRowsInto(sink);
-    while (true) {
-      const bool at_row = sink_is_row != (depth % 2 == 1);
-      before = before & (at_row ? open_columns_ : open_rows_);
-      Set sources = before & LoadSet<kWords>(at_row ? state_.columns.sources : state_.rows.sources);
-      if (const int source = sources.PopFirst(); source >= 0) {
-        Push(depth, line, before);
-        Push(++depth, source, sources);
-        TakeSupply(sink, sink_is_row, source, /*source_is_row=*/!at_row);
-        FlipPath(depth, /*source_is_row=*/!at_row);
-        return true;
-      }
-      if (const int next = before.PopFirst(); next >= 0) {
-        (at_row ? open_columns_ : open_rows_).erase(next);
-        Push(depth++, line, before);
-        line = next;
-        before = at_row ? TightRowsInto(next) : TightColumnsInto(next);
-      } else if (depth-- > 0) {
-        line = state_.path[depth].line;
-        before = LoadSet<kWords>(state_.path[depth].before);
-      } else {
-        return false;
-      }
+    bool at_row = sink_is_row;
+    for (int level = length - 1; level >= 0 && line != kNoLine; --level, at_row = !at_row) {
+      const bool leads_here = at_row ? column_level_ == level && from_column_.contains(line)
+                                     : row_level_ == level && from_row_.contains(line);
+      const int before = group_.Lines(leads_here).least();
+      if (k_ == line && at_row) of_row.before = before;
+      if (k_ == line && !at_row) of_column.before = before;
+      if (k_ == before && at_row) of_column.after = line;
+      if (k_ == before && !at_row) of_row.after = line;
+      line = before;
     }
+    if (line == kNoLine) {
+      if (k_ == sink && sink_is_row) row_level_ = kUnreached;
+      if (k_ == sink && !sink_is_row) column_level_ = kUnreached;
+      return false;
+    }
+    Flip(of_row, kept_.in_row, from_row_, row_supply_, row_level_);
+    Flip(of_column, kept_.in_column, from_column_, column_supply_, column_level_);
+    return true;
   }
 
-  __device__ void Push(int depth, int line, const Set& before) {
-    __syncwarp();  // all have read what this overwrites
-    if (lane() == 0) {
-      state_.path[depth].line = line;
-      StoreSet(before, state_.path[depth].before);
+  // The thread's part of flipping a path that `step` says how to pass through a line.
+  static __device__ void Flip(const Step& step, Set& kept, Set& arcs, int& supply, int& level) {
+    if (step.before != kNoLine) {
+      kept.flip(step.before);
+      arcs.flip(step.before);
     }
-    __syncwarp();
+    if (step.after != kNoLine) {
+      kept.flip(step.after);
+      arcs.flip(step.after);
+    }
+    const bool is_source = step.before == kNoLine && step.after != kNoLine;
+    const bool is_sink = step.before != kNoLine && step.after == kNoLine;
+    supply += is_sink - is_source;
+    const bool is_inner = step.before != kNoLine && step.after != kNoLine;
+    if (is_inner || (is_source && supply == 0)) level = kUnreached;
   }
 
-  __device__ void TakeSupply(int sink, bool sink_is_row, int source, bool source_is_row) {
-    Side<kWords>& from = source_is_row ? state_.rows : state_.columns;
-    Side<kWords>& to = sink_is_row ? state_.rows : state_.columns;
-    if (lane() == 0) {
-      if (--from.supply[source] == 0) from.sources[source / 32] &= ~(1u << (source % 32));
-      ++to.supply[sink];
-    }
-    __syncwarp();
-  }
-
-  // Keeps the entries on the way from rows to columns, drops those on the way back; reopens inner
-  // lines.
-  __device__ void FlipPath(int depth, bool source_is_row) {
-    bool from_row = source_is_row;
-    for (int k = depth; k > 0; --k, from_row = !from_row) {
-      const int from = state_.path[k].line, to = state_.path[k - 1].line;
-      const int row = from_row ? from : to, column = from_row ? to : from;
-      if (lane() == 0) {
-        state_.rows.kept[column / 32][row] ^= 1u << (column % 32);
-        state_.columns.kept[row / 32][column] ^= 1u << (row % 32);
-      }
-      if (k > 1) (from_row ? open_columns_ : open_rows_).insert(to);
-    }
-    __syncwarp();
-  }
-
-  const Entries& entries_;
+  const Group<kWidth>& group_;
   const int m_;
-  BlockState<kWords>& state_;
-  Set open_rows_, open_columns_;  // may still lie on a path of this phase
+  const int k_;
+  Kept<kWidth>& kept_;
+  Set from_row_, from_column_;  // where the tight arcs from row k and from column k lead
+  int row_supply_, column_supply_;
+  int row_level_ = kUnreached, column_level_ = kUnreached;
 };
 
 }  // namespace tsenor::cuda

@@ -14,7 +14,7 @@ namespace {
 template <int kWords>
 struct EvaluateState {
   uint32_t row[kWords][32 * kWords];  // the mask
-  double scratch[kWords];             // of Group
+  typename Group<32 * kWords>::Scratch scratch;
 };
 
 // Evaluates one mask, in float64: thread k works for row k and column k, and all call every
@@ -114,7 +114,7 @@ class Evaluator {
   const int n_;
   const SharedBlock<float> scores_;
   EvaluateState<kWords>& state_;
-  const Group<kWords> group_;
+  const Group<32 * kWords> group_;
   const int k_;
   Set row_ = Set::Empty();
 };

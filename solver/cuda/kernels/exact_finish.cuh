@@ -25,31 +25,38 @@ struct FinishResult {
 };
 
 // Thread k works for row k and column k; all threads of the group call every function.
-template <int kWords>
+template <int kWidth>
 class Finisher {
  public:
-  __device__ Finisher(const Group<kWords>& group, const Entries& entries, int m, int n,
-                      BlockState<kWords>& state)
-      : group_(group), entries_(entries), m_(m), n_(n), state_(state), k_(group.thread()) {}
+  __device__ Finisher(const Group<kWidth>& group, const Entries<kWidth>& entries, int m, int n,
+                      BlockState<kWidth>& state, Kept<kWidth>& kept)
+      : group_(group),
+        entries_(entries),
+        m_(m),
+        n_(n),
+        state_(state),
+        kept_(kept),
+        k_(group.thread()) {}
 
   // Successive phases of shortest augmenting paths: dense Bellman-Ford passes give the distance of
-  // every line from the sources, potentials move by it, and Augmenter flips many disjoint paths.
+  // every line from the sources, potentials move by it, and paths over tight entries are flipped.
+  // With `ties`, tight entries are used before.
   //
-  // REQUIRES: residuals within kFinishRange, the positive ones kept, and any that are 0.
-  __device__ FinishResult Run() {
-    FinishResult result = {false, 0, 0};
-    state_.rows.quanta[k_] = state_.columns.quanta[k_] = 0;
-    while (CountSupplies() > 0) {
-      Search();
-      if (reach_ >= kInfinity || !MovePotentials(result.greatest_move)) return result;
-      if (group_.warp() == 0) {
-        const int paths = Augmenter<kWords>(entries_, m_, reach_, state_).Run();
-        if (group_.lane() == 0) state_.answer = paths;
+  // REQUIRES: residuals and potentials within kFinishRange; complementary slackness.
+  __device__ FinishResult Run(bool ties) {
+    FinishResult result = {false, 0, GreatestMove()};
+    for (int phase = ties ? 0 : 1; Missing() > 0; ++phase) {
+      if (phase > 0) {
+        Search();
+        if (reach_ >= kInfinity) return result;
+        MovePotentials();
+        result.greatest_move = GreatestMove();
+        if (result.greatest_move > kFinishRange) return result;
       }
-      group_.Sync();
-      const int paths = state_.answer;
-      group_.Sync();
-      if (paths == 0) return result;
+      TightGraph<kWidth> graph(group_, entries_, m_, n_, state_, kept_);
+      if (phase == 0) graph.Fill(state_.rows.base);
+      const int paths = graph.Augment();
+      if (phase > 0 && paths == 0) return result;
       result.augmentations += paths;
     }
     result.optimal = true;
@@ -57,127 +64,124 @@ class Finisher {
   }
 
  private:
+  using Set = typename Group<kWidth>::Set;
   static constexpr int32_t kInfinity = 4 * kFinishRange;
   // A candidate through an entry that may not be used: with a potential added, still >= kInfinity.
   static constexpr int32_t kBarred = kInfinity + 2 * kFinishRange;
 
-  // Rows supply what they miss, columns what they have too much: a path from a source (positive
-  // supply) to a sink (negative supply), flipping its entries, brings both nearer to n. Returns the
-  // number of paths to go.
-  __device__ int CountSupplies() {
-    constexpr int kLines = Side<kWords>::kLines;
-    const bool exists = k_ < m_;
-    const int in_row = LoadSet<kWords>(&state_.rows.kept[0][k_], kLines).count();
-    const int in_column = LoadSet<kWords>(&state_.columns.kept[0][k_], kLines).count();
-    const int row = exists ? n_ - in_row : 0, column = exists ? in_column - n_ : 0;
-    BeginSide(state_.rows, row);
-    BeginSide(state_.columns, column);
-    return group_.Sum(max(row, 0) + max(column, 0));
-  }
+  __device__ int row_supply() const { return k_ < m_ ? n_ - kept_.in_row.count() : 0; }
+  __device__ int column_supply() const { return k_ < m_ ? kept_.in_column.count() - n_ : 0; }
 
-  __device__ void BeginSide(Side<kWords>& side, int supply) {
-    side.supply[k_] = supply;
-    side.distance[k_] = supply > 0 ? 0 : kInfinity;
-    side.level[k_] = 0;
-    const uint32_t sources = __ballot_sync(~0u, supply > 0);
-    const uint32_t sinks = __ballot_sync(~0u, supply < 0);
-    if (group_.lane() == 0) {
-      side.sources[group_.warp()] = side.changed[group_.warp()] = sources;
-      side.sinks[group_.warp()] = sinks;
-    }
-    group_.Sync();
+  // The number of paths to go.
+  __device__ int Missing() const {
+    return group_.Sum(max(row_supply(), 0) + max(column_supply(), 0));
   }
 
   // Distances of all lines from the sources, to the farthest sink and not much further.
   __device__ void Search() {
+    const bool row_is_source = row_supply() > 0, column_is_source = column_supply() > 0;
+    row_distance_ = row_is_source ? 0 : kInfinity;
+    column_distance_ = column_is_source ? 0 : kInfinity;
+    state_.rows.base[k_] = row_distance_ + state_.rows.quanta[k_];
+    state_.columns.base[k_] = column_distance_ - state_.columns.quanta[k_];
     reach_ = kInfinity;
-    int32_t level = 0;
-    while (true) {
-      const auto rows = LoadSet<kWords>(state_.rows.changed);
-      if (!rows.empty()) Improve(RelaxedColumn(rows), ++level, state_.rows, state_.columns);
-      const auto columns = LoadSet<kWords>(state_.columns.changed);
-      if (!columns.empty()) Improve(RelaxedRow(columns), ++level, state_.columns, state_.rows);
-      if (rows.empty() && columns.empty()) return;
+    // Lines whose distance fell since the other side was relaxed.
+    Set rows = group_.Lines(row_is_source), columns = group_.Lines(column_is_source);
+    while (!rows.empty() || !columns.empty()) {
+      if (!rows.empty()) columns = columns | RelaxColumns(rows);
+      rows = Set::Empty();
+      if (!columns.empty()) rows = RelaxRows(columns);
+      columns = Set::Empty();
     }
   }
 
-  // B_k + min over changed rows i, (i, k) not kept, of distance_i + A_i - residual_ik.
-  __device__ int32_t RelaxedColumn(const LineSet<kWords>& changed) const {
+  // distance_k = B_k + min over changed rows i, (i, k) not kept, of distance_i + A_i - residual_ik.
+  // Returns the columns whose distance fell and can still matter.
+  __device__ Set RelaxColumns(const Set& changed) {
     int32_t best = kBarred;
-    if (k_ >= m_) return best;
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) {
-      const uint32_t kept = state_.columns.kept[w][k_];
-      for (uint32_t left = changed.word[w]; left != 0; left &= left - 1) {
-        const int bit = __ffs(left) - 1, i = 32 * w + bit;
-        const int32_t base = state_.rows.distance[i] + state_.rows.quanta[i];
-        if (!(kept >> bit & 1)) best = min(best, base - entries_.residual(i, k_));
-      }
-    }
-    return best + state_.columns.quanta[k_];
-  }
-
-  // -A_k + min over changed columns j, (k, j) kept, of distance_j - B_j + residual_kj.
-  __device__ int32_t RelaxedRow(const LineSet<kWords>& changed) const {
-    int32_t best = kBarred;
-    if (k_ >= m_) return best;
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) {
-      const uint32_t kept = state_.rows.kept[w][k_];
-      for (uint32_t left = changed.word[w]; left != 0; left &= left - 1) {
-        const int bit = __ffs(left) - 1, j = 32 * w + bit;
-        const int32_t base = state_.columns.distance[j] - state_.columns.quanta[j];
-        if (kept >> bit & 1) best = min(best, base + entries_.residual(k_, j));
-      }
-    }
-    return best - state_.rows.quanta[k_];
-  }
-
-  // Takes the distance of line k if it got shorter; marks those lines as changed that can still
-  // matter. `from` has been used.
-  __device__ void Improve(int32_t candidate, int32_t level, Side<kWords>& from,
-                          Side<kWords>& side) {
-    const bool shorter = candidate < side.distance[k_];
-    if (shorter) {
-      side.distance[k_] = candidate;
-      side.level[k_] = level;
-    }
-    const uint32_t improved = __ballot_sync(~0u, shorter && candidate < reach_);
-    group_.Sync();  // all have read from.changed
-    if (group_.lane() == 0) {
-      side.changed[group_.warp()] |= improved;
-      from.changed[group_.warp()] = 0;
-    }
-    const int32_t row = state_.rows.supply[k_] < 0 ? state_.rows.distance[k_] : 0;
-    const int32_t column = state_.columns.supply[k_] < 0 ? state_.columns.distance[k_] : 0;
-    reach_ = group_.Max(max(row, column));
-    group_.Sync();
-  }
-
-  // Moves the potentials by the distances, so that shortest paths become tight. False if one leaves
-  // the range.
-  __device__ bool MovePotentials(int32_t& greatest_move) {
-    int32_t magnitude = 0;
+    const Set usable = changed & ~kept_.in_column;
     if (k_ < m_) {
-      const int32_t row = state_.rows.quanta[k_] + min(state_.rows.distance[k_], reach_) - reach_;
-      const int32_t column =
-          state_.columns.quanta[k_] + reach_ - min(state_.columns.distance[k_], reach_);
-      state_.rows.quanta[k_] = row;
-      state_.columns.quanta[k_] = column;
-      magnitude = max(abs(row), abs(column));
+      VisitLines(changed, [&](int w, uint32_t bit, int i) {
+        const int32_t candidate = state_.rows.base[i] - entries_.residual(i, k_);
+        best = min(best, usable.word[w] & bit ? candidate : kBarred);
+      });
     }
-    greatest_move = group_.Max(magnitude);
-    group_.Sync();
-    return greatest_move <= kFinishRange;
+    const int32_t potential = state_.columns.quanta[k_];
+    const bool shorter = best + potential < column_distance_;
+    if (shorter) {
+      column_distance_ = best + potential;
+      state_.columns.base[k_] = best;
+    }
+    return Improved(shorter, column_distance_);
   }
 
-  const Group<kWords>& group_;
-  const Entries& entries_;
+  // distance_k = -A_k + min over changed columns j, (k, j) kept, of distance_j - B_j + residual_kj.
+  __device__ Set RelaxRows(const Set& changed) {
+    int32_t best = kBarred;
+    const Set usable = changed & kept_.in_row;
+    if (k_ < m_) {
+      VisitLines(changed, [&](int w, uint32_t bit, int j) {
+        const int32_t candidate = state_.columns.base[j] + entries_.residual(k_, j);
+        best = min(best, usable.word[w] & bit ? candidate : kBarred);
+      });
+    }
+    const int32_t potential = state_.rows.quanta[k_];
+    const bool shorter = best - potential < row_distance_;
+    if (shorter) {
+      row_distance_ = best - potential;
+      state_.rows.base[k_] = best;
+    }
+    return Improved(shorter, row_distance_);
+  }
+
+  // visit(w, bit, line) for the lines of a set: bit `bit` of its word w.
+  template <typename Visit>
+  static __device__ void VisitLines(const Set& lines, Visit visit) {
+    Set::EachWord([&](int w) {
+      for (uint32_t left = lines.word[w]; left != 0;) {
+        const int last = 31 - __clz(static_cast<int>(left));
+        left ^= 1u << last;
+        visit(w, 1u << last, 32 * w + last);
+      }
+    });
+  }
+
+  __device__ Set Improved(bool shorter, int32_t distance) {
+    const Set improved = group_.Lines(shorter && distance < reach_);
+    if (!improved.empty()) {
+      const int32_t row = row_supply() < 0 ? row_distance_ : 0;
+      const int32_t column = column_supply() < 0 ? column_distance_ : 0;
+      reach_ = group_.Max(max(row, column));
+    }
+    return improved;
+  }
+
+  // Moves the potentials by the distances, so that shortest paths become tight.
+  __device__ void MovePotentials() {
+    if (k_ < m_) {
+      const int32_t row = min(row_distance_, reach_) - reach_;
+      const int32_t column = reach_ - min(column_distance_, reach_);
+      state_.rows.quanta[k_] += row;
+      state_.columns.quanta[k_] += column;
+    }
+    group_.Sync();
+  }
+
+  __device__ int32_t GreatestMove() const {
+    const int32_t row = k_ < m_ ? abs(state_.rows.quanta[k_]) : 0;
+    const int32_t column = k_ < m_ ? abs(state_.columns.quanta[k_]) : 0;
+    return group_.Max(max(row, column));
+  }
+
+  const Group<kWidth>& group_;
+  const Entries<kWidth>& entries_;
   const int m_;
   const int n_;
-  BlockState<kWords>& state_;
+  BlockState<kWidth>& state_;
+  Kept<kWidth>& kept_;
   const int k_;
-  int32_t reach_ = 0;  // distance of the farthest sink
+  int32_t reach_ = 0;                               // distance of the farthest sink
+  int32_t row_distance_ = 0, column_distance_ = 0;  // of row k and column k
 };
 
 }  // namespace tsenor::cuda

@@ -20,7 +20,7 @@ struct HeuristicState {
     GreedyState<kWords> greedy;          // kTwoApprox
     uint32_t line[kWords][32 * kWords];  // the others: what each line keeps
   };
-  double scratch[kWords];  // of Group
+  typename Group<32 * kWords>::Scratch scratch;
 };
 
 // Masks one block: thread k works for row k and column k, and all call every function. The
@@ -120,7 +120,7 @@ class Heuristics {
   const int n_;
   const SharedBlock<float> scores_;
   HeuristicState<kWords>& state_;
-  const Group<kWords> group_;
+  const Group<32 * kWords> group_;
   const int k_;
 };
 

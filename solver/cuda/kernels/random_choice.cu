@@ -32,7 +32,7 @@ class RandomChoice {
  public:
   struct State {
     Table table[kTablesInMemory];
-    double scratch[kWarps];  // of Group
+    Group<32 * kWarps>::Scratch scratch;
   };
 
   __device__ RandomChoice(const Pass& pass, int64_t number, State& state, void* scores)
@@ -123,7 +123,7 @@ class RandomChoice {
   const int samples_;
   const SharedBlock<int32_t> quanta_;
   State& state_;
-  const Group<kWarps> group_;
+  const Group<32 * kWarps> group_;
   const int k_;
 };
 

@@ -15,9 +15,9 @@ namespace {
 template <int kWords>
 struct RoundingState {
   GreedyState<kWords> greedy;
-  double scratch[kWords];  // of Group
-  uint32_t row[kWords];    // of the row that a swap serves
-  int32_t column;          // that a swap drops an entry in
+  typename Group<32 * kWords>::Scratch scratch;
+  uint32_t row[kWords];  // of the row that a swap serves
+  int32_t column;        // that a swap drops an entry in
 };
 
 // Rounds one block: thread k works for row k and column k, and all call every function. The plan
@@ -105,7 +105,7 @@ class Rounding {
   const int m_;
   const SharedBlock<int32_t> plan_;
   RoundingState<kWords>& state_;
-  const Group<kWords> group_;
+  const Group<32 * kWords> group_;
   const int k_;
   GreedyFill<kWords> fill_;
 };

@@ -28,7 +28,7 @@ class GreedyFill {
  public:
   using Set = LineSet<kWords>;
 
-  __device__ GreedyFill(const Group<kWords>& group, GreedyState<kWords>& state, int n, int m)
+  __device__ GreedyFill(const Group<32 * kWords>& group, GreedyState<kWords>& state, int n, int m)
       : group_(group),
         state_(state),
         k_(group.thread()),
@@ -135,7 +135,7 @@ class GreedyFill {
     return -1;
   }
 
-  const Group<kWords> group_;
+  const Group<32 * kWords> group_;
   GreedyState<kWords>& state_;
   const int k_;
   int row_room_, column_room_;

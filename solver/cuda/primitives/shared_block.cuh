@@ -27,8 +27,8 @@ class SharedBlock {
 };
 
 // The caller's scores into `scores`. Called by all threads of the group; thread k loads column k.
-template <int kWords>
-__device__ void LoadScores(const Pass& pass, const BlockView& view, const Group<kWords>& group,
+template <int kWidth>
+__device__ void LoadScores(const Pass& pass, const BlockView& view, const Group<kWidth>& group,
                            const SharedBlock<float>& scores) {
   const int k = group.thread();
   if (k < pass.problem.pattern.m) {
@@ -39,9 +39,9 @@ __device__ void LoadScores(const Pass& pass, const BlockView& view, const Group<
 
 // The same times the power of two that takes the greatest into [0.5, 1): exact, but for what is
 // below 2^-126 of the greatest.
-template <int kWords>
+template <int kWidth>
 __device__ void LoadNormalisedScores(const Pass& pass, const BlockView& view,
-                                     const Group<kWords>& group, const SharedBlock<float>& scores) {
+                                     const Group<kWidth>& group, const SharedBlock<float>& scores) {
   const int k = group.thread(), m = pass.problem.pattern.m;
   float greatest = 0;
   if (k < m) {
