@@ -41,6 +41,9 @@ KINDS = {
     "Geometric": "2^-(i + j)",
     "Pareto": "Pareto(1/2)",
     "BFloat16": "bfloat16",
+    "HugeEntries": "0.2 % of entries times 1000",
+    "HugeColumns": "1 % of columns times 1000",
+    "HugeRow": "one row times 1000",
 }
 KIND_PATTERNS = ["4:8", "8:16", "16:32", "32:64"]
 METHOD_PATTERNS = ["8:16", "16:32"]

@@ -38,7 +38,6 @@ struct Certificate {
   double value;
   double gap;  // bound - value
   double score_sum;
-  __device__ double relative_gap() const { return gap / (value + gap); }
 };
 
 // Solves one block: thread k of the group works for row k and column k, and all call every
@@ -47,7 +46,7 @@ struct Certificate {
 // The scores are read from device memory three times (sweeps, quantisation, certificate; the last
 // two out of the second-level cache), so that shared memory holds the block but once:
 //
-//   entries      4 m (kWidth + 1) bytes
+//   Entries      4 (m rounded up to 8) (kWidth + 1) bytes
 //   BlockState   24 kWidth bytes, and some
 template <int kWidth>
 class BlockSolver {
