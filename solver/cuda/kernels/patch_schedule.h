@@ -23,8 +23,7 @@ struct SweepStep {
 
 struct PatchSchedule {
   static constexpr int kMostSweeps = 10;
-  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones; if 0,
-                     // all lines count as alike
+  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones
   int sweeps = 0;
   float first_tau = 0;
   float per_last_tau = 0;  // 1 / tau of the last sweep

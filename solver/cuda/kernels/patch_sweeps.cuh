@@ -209,11 +209,11 @@ __device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSwee
   return starts;
 }
 
-template <int kBlock>
+template <bool kScaled, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
-                                                       const PatchSchedule& schedule,
                                                        const PatchStarts& starts,
                                                        PatchSweepState& state) {
+  const PatchSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
     state.column_step[q] = starts.column[q];
@@ -226,10 +226,10 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   }
   const LineSums<kBlock> excess(-static_cast<float>(schedules.n));
   int sweep = 0;
-  for (; sweep < schedule.measured; ++sweep) {
-    Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
-  }
-  if (schedule.measured > 0) {
+  if constexpr (kScaled) {
+    for (; sweep < schedule.measured; ++sweep) {
+      Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
+    }
 #pragma unroll 1
     for (; sweep < schedule.sweeps; ++sweep) {
       Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
@@ -269,16 +269,16 @@ __device__ PatchPotentials SweepPatch(const PatchSchedules& schedules, bool fit,
   PatchStarts starts = StartsOf<kBlock>(schedules, state);
   const bool scaled = ChooseStarts<kBlock>(starts);
   if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
-  const bool any_even = __any_sync(~0u, fit && !scaled),
-             any_scaled = __any_sync(~0u, fit && scaled);
+  const bool any_even = __any_sync(~0u, fit && !scaled);
+  const bool any_scaled = __any_sync(~0u, fit && scaled);
   PatchPotentials potentials;
-  if (any_even) potentials = RunSchedule<kBlock>(schedules, schedules.even, starts, state);
+  if (any_even) potentials = RunSchedule<false, kBlock>(schedules, starts, state);
   if (any_scaled) {
     if (any_even) {
       restore();
       if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
     }
-    const PatchPotentials other = RunSchedule<kBlock>(schedules, schedules.scaled, starts, state);
+    const PatchPotentials other = RunSchedule<true, kBlock>(schedules, starts, state);
     if (scaled || !any_even) potentials = other;
   }
   return potentials;
