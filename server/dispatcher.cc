@@ -130,6 +130,7 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   report.backend = solver.info().name;
   report.problem = pieces.front()->problem;
   report.pieces = static_cast<int64_t>(pieces.size());
+  report.full_elements = config_.max_batch_elements;
   std::vector<Tile> tiles;
   tiles.reserve(pieces.size());
   const Time taken = clock_.Now();
@@ -151,6 +152,7 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
         (solved - taken) * (static_cast<double>(piece->elements()) / report.elements));
     piece->backend = report.backend;
     observer_.OnStage(Stage::kSolve, Seconds(piece->solve_share));
+    if (piece->owner->dead()) report.wasted_seconds += Seconds(piece->solve_share);
     if (!report.status.ok()) continue;
     for (const SolveStats& stats : piece->stats) report.stats += stats;
   }

@@ -2,6 +2,7 @@
 
 #include <prometheus/exposer.h>
 
+#include <algorithm>
 #include <exception>
 #include <iterator>
 #include <utility>
@@ -83,19 +84,25 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
       &NewHistogram("tsenor_batch_elements", "Weights in a batch.", Geometric(1 << 10, 4, 9));
   batch_pieces_ =
       &NewHistogram("tsenor_batch_pieces", "Pieces of tensors in a batch.", Geometric(1, 2, 8));
+  batch_fill_ = &NewHistogram(
+      "tsenor_batch_fill_ratio", "Weights in a batch, of those of a full one.",
+      {0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 1, 2});  // one large piece may overfill it
   batch_failures_ = &NewCounter("tsenor_batch_failures_total", "Batches that a backend failed.");
-  solver_seconds_ = &NewCounter("tsenor_solver_seconds_total", "Time of batches in solvers.");
   for (size_t k = 0; k < stages_.size(); ++k) {
     stages_[k] = &NewHistogram("tsenor_stage_seconds",
                                "Time per stage: receive once a tensor, the others once a piece.",
                                SecondsBoundaries(), {{"stage", kStages[k]}});
   }
   for (const std::string& backend : backends) {
-    prometheus::Gauge& up =
-        NewGauge("tsenor_backend_up", "1 until the backend's device fails for good.",
-                 {{"backend", backend}});
-    up.Set(1);
-    backend_up_[backend] = &up;
+    const prometheus::Labels name = {{"backend", backend}};
+    backends_[backend] = {
+        &NewGauge("tsenor_backend_up", "1 until the backend's device fails for good.", name),
+        &NewCounter("tsenor_solver_seconds_total",
+                    "Time of batches in solvers; those that overlap count each.", name),
+        &NewCounter("tsenor_solver_wasted_seconds_total",
+                    "Of this time, that for pieces whose stream had ended when they were solved.",
+                    name)};
+    backends_[backend].up->Set(1);
     for (const Method method : kAllMethods) {
       for (const DType dtype : kAllDTypes) {
         Problem problem;
@@ -144,12 +151,16 @@ void Metrics::OnStage(Stage stage, double seconds) {
   stages_[static_cast<size_t>(stage)]->Observe(seconds);
 }
 
-void Metrics::OnSolverLost(const std::string& backend) { backend_up_.at(backend)->Set(0); }
+void Metrics::OnSolverLost(const std::string& backend) { backends_.at(backend).up->Set(0); }
 
 void Metrics::OnBatch(const BatchReport& report) {
   batch_elements_->Observe(static_cast<double>(report.elements));
   batch_pieces_->Observe(static_cast<double>(report.pieces));
-  solver_seconds_->Increment(report.seconds);
+  batch_fill_->Observe(static_cast<double>(report.elements) /
+                       static_cast<double>(std::max<int64_t>(report.full_elements, 1)));
+  const BackendMetrics& backend = backends_.at(report.backend);
+  backend.seconds->Increment(report.seconds);
+  backend.wasted_seconds->Increment(report.wasted_seconds);
   if (!report.status.ok()) return batch_failures_->Increment();
   const WorkMetrics& work = work_.at(WorkKey(report.backend, report.problem));
   const SolveStats& stats = report.stats;

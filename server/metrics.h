@@ -63,6 +63,11 @@ class Metrics final : public Observer {
     prometheus::Counter* bytes_received;
     prometheus::Counter* bytes_sent;
   };
+  struct BackendMetrics {
+    prometheus::Gauge* up;
+    prometheus::Counter* seconds;
+    prometheus::Counter* wasted_seconds;
+  };
   // Work done by one backend with one method on one data type.
   struct WorkMetrics {
     prometheus::Counter* weights;
@@ -83,7 +88,7 @@ class Metrics final : public Observer {
   const std::shared_ptr<prometheus::Registry> registry_;
   std::map<std::string, MethodMetrics> methods_;
   std::map<std::string, WorkMetrics> work_;  // by backend, method and data type
-  std::map<std::string, prometheus::Gauge*> backend_up_;
+  std::map<std::string, BackendMetrics> backends_;
   std::array<prometheus::Histogram*, 4> stages_;
   std::array<prometheus::Counter*, 3> dropped_;
   std::array<prometheus::Counter*, 4> rejected_;
@@ -93,8 +98,8 @@ class Metrics final : public Observer {
   prometheus::Gauge* queue_bytes_;
   prometheus::Histogram* batch_elements_;
   prometheus::Histogram* batch_pieces_;
+  prometheus::Histogram* batch_fill_;
   prometheus::Counter* batch_failures_;
-  prometheus::Counter* solver_seconds_;
   prometheus::Histogram* relative_gap_;
   prometheus::Counter* blocks_proven_;
   prometheus::Counter* blocks_unproven_;

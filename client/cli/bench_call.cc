@@ -57,8 +57,12 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       outcome_.status = summary.status();
       if (summary.ok()) outcome_.summary = *std::move(summary);
     }
-    done_(outcome_);
+    // First the call, which holds on to its channel: once `done` has run, the process may end, and
+    // gRPC's threads end with the last channel, which none of them may let go itself.
+    const std::function<void(const BenchOutcome&)> done = std::move(done_);
+    const BenchOutcome outcome = std::move(outcome_);
     delete this;
+    done(outcome);
   }
 
  private:
@@ -102,7 +106,7 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   }
 
   const BenchRequest& request_;
-  const std::function<void(const BenchOutcome&)> done_;
+  std::function<void(const BenchOutcome&)> done_;
   client::AnswerReader reader_;
   BenchOutcome outcome_;
   grpc::ByteBuffer answer_;

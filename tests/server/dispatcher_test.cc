@@ -143,6 +143,23 @@ TEST_F(DispatcherTest, DropsDeadWorkBeforeTheSolverSeesIt) {
   EXPECT_THAT(observer_.dropped_, ElementsAre(DropReason::kCancelled));
 }
 
+TEST_F(DispatcherTest, CountsTheTimeThatWasSpentOnDeadWork) {
+  Start(/*max_batch_elements=*/20);
+  Occupy();
+  auto alive = std::make_shared<FakeOwner>();
+  dispatcher_->Submit(MakePiece(alive, budget_, 6, clock_.Now()));
+  owner_->Die();  // too late: a solver has its piece
+  clock_.Advance(std::chrono::seconds(2));
+  solver_.Unblock();
+  ASSERT_TRUE(alive->WaitForPieces(1));
+  dispatcher_->Stop();
+  ASSERT_EQ(observer_.batches_.size(), 2u);
+  EXPECT_EQ(observer_.batches_[0].seconds, 2);
+  EXPECT_EQ(observer_.batches_[0].wasted_seconds, 2);
+  EXPECT_EQ(observer_.batches_[0].full_elements, 20);
+  EXPECT_EQ(observer_.batches_[1].wasted_seconds, 0);
+}
+
 TEST_F(DispatcherTest, DropsWorkWhoseDeadlineCameWhileItWaited) {
   Start();
   Occupy();

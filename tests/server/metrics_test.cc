@@ -1,11 +1,17 @@
 #include "server/metrics.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <prometheus/text_serializer.h>
+#include <unistd.h>
 
+#include <ctime>
+#include <map>
 #include <sstream>
 #include <string>
+
+#include "server/process_metrics.h"
 
 namespace tsenor::server {
 namespace {
@@ -31,6 +37,9 @@ TEST(Metrics, EverySeriesExistsBeforeAnythingHappens) {
            "tsenor_stage_seconds_count{stage=\"queue\"} 0",
            "tsenor_queue_elements 0",
            "tsenor_batch_pieces_count 0",
+           "tsenor_batch_fill_ratio_count 0",
+           "tsenor_solver_seconds_total{backend=\"cpu\"} 0",
+           "tsenor_solver_wasted_seconds_total{backend=\"cpu\"} 0",
            "tsenor_backend_up{backend=\"cpu\"} 1",
            "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"bfloat16\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e4m3\",method=\"tsenor\"} 0",
@@ -56,8 +65,10 @@ TEST(Metrics, CountWhatTheObserverHears) {
   report.backend = "cpu";
   report.problem.dtype = DType::kFloat16;
   report.elements = 4096;
+  report.full_elements = 8192;
   report.pieces = 3;
   report.seconds = 2;
+  report.wasted_seconds = 0.5;
   report.stats.blocks = 10;
   report.stats.blocks_proven = 9;
   report.stats.sweeps = 70;
@@ -87,7 +98,9 @@ TEST(Metrics, CountWhatTheObserverHears) {
            "tsenor_batch_elements_sum 8192",
            "tsenor_batch_pieces_sum 6",
            "tsenor_batch_failures_total 1",
-           "tsenor_solver_seconds_total 4",
+           "tsenor_batch_fill_ratio_sum 1",
+           "tsenor_solver_seconds_total{backend=\"cpu\"} 4",
+           "tsenor_solver_wasted_seconds_total{backend=\"cpu\"} 1",
            "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"float16\",method=\"optimal\"} 4096",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float16\",method=\"optimal\"} 10",
            "tsenor_blocks_proven_total 9",
@@ -105,6 +118,25 @@ TEST(Metrics, CountWhatTheObserverHears) {
        }) {
     EXPECT_THAT(text, HasSubstr(line));
   }
+}
+
+TEST(ProcessMetrics, AreThoseOfThisProcess) {
+  std::map<std::string, double> values;
+  for (const prometheus::MetricFamily& family : ProcessMetrics().Collect()) {
+    const prometheus::ClientMetric& metric = family.metric.at(0);
+    values[family.name] =
+        family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value;
+  }
+  EXPECT_EQ(values.size(), 4u);
+  const double clock = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  EXPECT_NEAR(values["process_cpu_seconds_total"], clock, 0.1);
+  EXPECT_GT(values["process_resident_memory_bytes"], 1e6);
+  EXPECT_GT(values["process_virtual_memory_bytes"], values["process_resident_memory_bytes"]);
+  EXPECT_GE(values["process_open_fds"], 3);
+  const int file = ::open("/dev/null", O_RDONLY);
+  EXPECT_EQ(ProcessMetrics().Collect().at(3).metric.at(0).gauge.value,
+            values["process_open_fds"] + 1);
+  ::close(file);
 }
 
 TEST(MetricsEndpoint, SaysWhereItListensAndFailsWhereItCannot) {
