@@ -47,21 +47,27 @@ bool SleepUntil(std::chrono::system_clock::time_point until, const std::stop_tok
 
 }  // namespace
 
-MaskClient::MaskClient(std::string address, const ClientOptions& options)
+MaskClient::MaskClient(std::string address, const ClientOptions& options,
+                       const std::shared_ptr<grpc::ChannelCredentials>& credentials)
     : address_(std::move(address)), options_(options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options_.max_receive_bytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectAttemptMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
-  channel_ = grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
+  if (const std::string& name = options_.security.tls_server_name; !name.empty()) {
+    arguments.SetSslTargetNameOverride(name);
+  }
+  channel_ = grpc::CreateCustomChannel(address_, credentials, arguments);
   stub_ = v1::MaskService::NewStub(channel_);
 }
 
 absl::StatusOr<std::unique_ptr<MaskClient>> MaskClient::Connect(const std::string& address,
                                                                 const ClientOptions& options,
                                                                 const std::stop_token& stop) {
-  std::unique_ptr<MaskClient> client(new MaskClient(address, options));
+  const auto credentials = MakeChannelCredentials(address, options.security);
+  if (!credentials.ok()) return credentials.status();
+  std::unique_ptr<MaskClient> client(new MaskClient(address, options, *credentials));
   if (absl::Status status = client->WaitForServer(stop); !status.ok()) return status;
   return client;
 }
@@ -85,9 +91,10 @@ absl::Status MaskClient::WaitForServer(const std::stop_token& stop) const {
       GetServerInfoUntil(Clock::now() + kReasonTimeout, stop);
   if (info.ok()) return absl::OkStatus();
   if (stop.stop_requested()) return Interrupted();
-  return absl::UnavailableError(absl::StrCat("no server at ", address_, ": ",
-                                             info.status().message(), " (waited ",
-                                             options_.connect_timeout.count(), " ms)"));
+  const std::string reason(info.status().message());
+  return absl::UnavailableError(absl::StrCat(
+      "no server at ", address_, ": ", reason, AdviceOnTls(address_, reason, options_.security),
+      " (waited ", options_.connect_timeout.count(), " ms)"));
 }
 
 absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfo(
@@ -99,6 +106,7 @@ absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfoUntil(
     Clock::time_point deadline, const std::stop_token& stop) const {
   grpc::ClientContext context;
   context.set_deadline(deadline);
+  if (absl::Status status = AddToken(options_.security, context); !status.ok()) return status;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::GetServerInfoResponse response;
   const grpc::Status status = stub_->GetServerInfo(&context, {}, &response);
@@ -128,8 +136,7 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
                                        options_.solve_timeout.count(), " ms had passed)"));
     }
     absl::StatusOr<v1::SolveSummary> summary =
-        StreamTensor(*stub_, header, source, own_sink, std::max<size_t>(options_.chunk_bytes, 1),
-                     deadline, stop);
+        StreamTensor(*stub_, header, source, own_sink, options_, deadline, stop);
     if (!sink_error.ok()) return sink_error;
     if (summary.ok() || !IsRetryable(summary.status())) return summary;
     if (!backoff.MayRetry()) {

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/backoff.h"
+#include "client/security.h"
 #include "tsenor/v1/mask_service.grpc.pb.h"
 
 namespace tsenor::client {
@@ -30,6 +31,7 @@ struct ClientOptions {
   // of 4 million columns.
   int max_receive_bytes = 64 << 20;
   RetryPolicy retry;
+  Security security;
 };
 
 // The mask of a run of whole rows, encoded as in mask_service.proto ("Mask encoding").
@@ -62,9 +64,11 @@ struct TensorSource {
 // Thread-safe: several threads may solve tensors at the same time, each over an RPC of its own.
 class MaskClient {
  public:
-  // Connects to "host:port" or "unix:PATH", without TLS. A stop of `stop` ends the wait.
-  // Errors: Unavailable "no server at ADDRESS: ..." if none answers within options.connect_timeout;
-  // Cancelled.
+  // Connects to "host:port" or "unix:PATH", with TLS if options.security says so. A stop of `stop`
+  // ends the wait.
+  // Errors: those of MakeChannelCredentials(); Unavailable "no server at ADDRESS: ..." if none
+  // answers within options.connect_timeout, or if its certificate or this client's is refused
+  // (the message then names TLS); Cancelled.
   static absl::StatusOr<std::unique_ptr<MaskClient>> Connect(const std::string& address,
                                                              const ClientOptions& options = {},
                                                              const std::stop_token& stop = {});
@@ -74,7 +78,8 @@ class MaskClient {
 
   const std::string& address() const { return address_; }
 
-  // Asks what the server is and can do. A stop of `stop` cancels. Errors: those of the RPC.
+  // Asks what the server is and can do. A stop of `stop` cancels. Errors: those of AddToken() and
+  // of the RPC.
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(const std::stop_token& stop = {}) const;
 
   // Solves one tensor: streams `source` out while mask rows come in, on the calling thread, to
@@ -83,14 +88,16 @@ class MaskClient {
   // time but no attempts. A stop of `stop` cancels it.
   //
   // REQUIRES: header.shape has two values, each at least 1.
-  // Errors: the server's; the sink's; DataLoss if a checksum is wrong; Internal if the answer
-  // breaks the protocol (order of rows, sizes, no summary); DeadlineExceeded; Cancelled.
+  // Errors: the server's (Unauthenticated: it wants another token); the sink's; those of
+  // AddToken(); DataLoss if a checksum is wrong; Internal if the answer breaks the protocol (order
+  // of rows, sizes, no summary); DeadlineExceeded; Cancelled.
   absl::StatusOr<v1::SolveSummary> SolveTensor(const v1::TensorHeader& header,
                                                const TensorSource& source, const MaskSink& sink,
                                                const std::stop_token& stop = {}) const;
 
  private:
-  MaskClient(std::string address, const ClientOptions& options);
+  MaskClient(std::string address, const ClientOptions& options,
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials);
 
   using Clock = std::chrono::system_clock;  // gRPC's deadlines
 

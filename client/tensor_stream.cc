@@ -98,13 +98,15 @@ absl::StatusOr<v1::SolveSummary> AnswerReader::Finish() const {
 absl::StatusOr<v1::SolveSummary> StreamTensor(v1::MaskService::Stub& stub,
                                               const v1::TensorHeader& header,
                                               const TensorSource& source, const MaskSink& sink,
-                                              size_t chunk_bytes,
+                                              const ClientOptions& options,
                                               std::chrono::system_clock::time_point deadline,
                                               const std::stop_token& stop) {
   grpc::ClientContext context;
   context.set_deadline(deadline);
+  if (absl::Status status = AddToken(options.security, context); !status.ok()) return status;
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   const std::unique_ptr<Stream> stream = stub.SolveStream(&context);
+  const size_t chunk_bytes = std::max<size_t>(options.chunk_bytes, 1);
   std::jthread writer([&] { WriteTensor(*stream, header, source, chunk_bytes); });
 
   AnswerReader reader(header, sink);

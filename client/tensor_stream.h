@@ -45,7 +45,7 @@ class AnswerReader {
 absl::StatusOr<v1::SolveSummary> StreamTensor(v1::MaskService::Stub& stub,
                                               const v1::TensorHeader& header,
                                               const TensorSource& source, const MaskSink& sink,
-                                              size_t chunk_bytes,
+                                              const ClientOptions& options,
                                               std::chrono::system_clock::time_point deadline,
                                               const std::stop_token& stop);
 

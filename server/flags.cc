@@ -49,11 +49,32 @@ void AddSeconds(CLI::App& app, const std::string& flag, Duration& value, const s
       ->type_name("SECONDS");
 }
 
+void AddSecurityFlags(CLI::App& app, Security& security) {
+  Add(app, "tls-certificate", security.tls_certificate,
+      "PEM file: the server's certificate and its chain. Turns TLS on for every host:port of "
+      "--listen; Unix sockets stay without");
+  Add(app, "tls-key", security.tls_key, "PEM file: the certificate's key, without a passphrase");
+  Add(app, "tls-client-ca", security.tls_client_ca,
+      "PEM file: who signs clients' certificates, which are then required; unset: none are");
+  Add(app, "tls-reload-interval", security.tls_reload_seconds,
+      "How often the files of TLS are looked at, in whole seconds")
+      ->check(CLI::Range(1, 86400))
+      ->type_name("SECONDS");
+  Add(app, "token-file", security.token_file,
+      "File with a bearer token a line, one of which every call must have; unset: none");
+  app.add_flag("--allow-plaintext-token", security.allow_plaintext_token,
+               "Take tokens on host:port without TLS, where others may read them")
+      ->envname(EnvironmentName("allow-plaintext-token"));
+}
+
 void AddFlags(CLI::App& app, Flags& flags) {
   Limits& limits = flags.limits;
   Add(app, "listen", flags.listen, "host:port (port 0: any) or unix:PATH; may be repeated")
       ->delimiter(',');
   Add(app, "metrics-listen", flags.metrics_listen, "host:port of /metrics; unset: none");
+  Add(app, "health-listen", flags.health_listen,
+      "host:port, without TLS and tokens, of grpc.health.v1 alone; unset: none");
+  AddSecurityFlags(app, flags.security);
   Add(app, "weights-directory", flags.weights_directory,
       "Directory whose files every client may name instead of sending weights; unset: none");
   Add(app, "backend", flags.backend,
@@ -101,7 +122,9 @@ ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std
   } catch (const CLI::ParseError& error) {
     return {std::nullopt, app.exit(error, out, err)};
   }
-  if (const absl::Status status = ValidateLimits(flags.limits); !status.ok()) {
+  for (const absl::Status& status :
+       {ValidateLimits(flags.limits), ValidateSecurity(flags.security, flags.listen)}) {
+    if (status.ok()) continue;
     err << "--" << status.message() << "\n";
     return {std::nullopt, static_cast<int>(CLI::ExitCodes::ValidationError)};
   }

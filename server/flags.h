@@ -9,13 +9,16 @@
 #include "server/batch_policy.h"
 #include "server/clock.h"
 #include "server/limits.h"
+#include "server/security.h"
 
 namespace tsenor::server {
 
 // Everything that can be set from outside. Thread-compatible.
 struct Flags {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
-  std::string metrics_listen;     // "": no metrics endpoint
+  std::string metrics_listen;  // "": no metrics endpoint
+  std::string health_listen;   // "": no port for probes alone
+  Security security;
   std::string weights_directory;  // "": no files are read
   std::string backend = "auto";   // auto, cpu, cuda, reference or null
   std::vector<int> devices;       // of backend cuda; empty: all GPUs that can be used

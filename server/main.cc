@@ -1,9 +1,9 @@
 // tsenor-server: composes solver, engine, metrics and gRPC server, and waits for a signal.
 //
-// Prints "listening on ADDRESS" (the real port) for each address and "metrics on ADDRESS" to
-// standard output as soon as it serves; logs go to standard error. Exit codes: 0 after SIGTERM or
-// SIGINT; 1 if it cannot start, or has lost every device that it solved on; others for a bad
-// command line.
+// Prints "listening on ADDRESS" (the real port) for each address, "metrics on ADDRESS" and "health
+// on ADDRESS" to standard output as soon as it serves; logs go to standard error. Exit codes: 0
+// after SIGTERM or SIGINT; 1 if it cannot start, or has lost every device that it solved on; others
+// for a bad command line.
 
 #include <malloc.h>
 #include <pthread.h>
@@ -118,10 +118,13 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
     endpoint = *std::move(started);
     std::cout << "metrics on " << endpoint->address() << std::endl;
   }
-  auto server = Server::Start(flags.listen, engine);
+  auto server = Server::Start(flags.listen, engine, flags.security, flags.health_listen);
   if (!server.ok()) return server.status();
   for (const std::string& address : (*server)->addresses()) {
     std::cout << "listening on " << address << std::endl;
+  }
+  if (!flags.health_listen.empty()) {
+    std::cout << "health on " << (*server)->health_address() << std::endl;
   }
 
   const int signal = WaitForEnd(end_signals, *backends);

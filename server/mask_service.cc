@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,8 +70,14 @@ class SolveStreamCall final
     : public grpc::ServerBidiReactor<v1::SolveStreamRequest, v1::SolveStreamResponse>,
       private SessionPeer {
  public:
-  SolveStreamCall(Engine& engine, grpc::CallbackServerContext* context)
+  // `authentic`: not OK for a stranger, who is told so and nothing else.
+  SolveStreamCall(Engine& engine, grpc::CallbackServerContext* context,
+                  const absl::Status& authentic)
       : context_(context), record_(engine, "SolveStream") {
+    if (!authentic.ok()) {
+      SolveStreamCall::Fail(authentic);
+      return;
+    }
     auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
     if (!session.ok()) {
       SolveStreamCall::Fail(session.status());
@@ -149,10 +156,15 @@ class SolveStreamCall final
 // OnDone().
 class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
  public:
+  // `authentic`: as of SolveStreamCall.
   SolveCall(Engine& engine, grpc::CallbackServerContext* context, const v1::SolveRequest* request,
-            v1::SolveResponse* response)
+            v1::SolveResponse* response, const absl::Status& authentic)
       : context_(context), request_(*request), response_(*response), record_(engine, "Solve") {
     record_.Received(request_);
+    if (!authentic.ok()) {
+      SolveCall::Fail(authentic);
+      return;
+    }
     auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
     if (!session.ok()) {
       SolveCall::Fail(session.status());
@@ -229,17 +241,35 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
 
 }  // namespace
 
-MaskService::MaskService(Engine& engine) : engine_(engine), started_(engine.clock().Now()) {}
+MaskService::MaskService(Engine& engine, std::unique_ptr<TokenFile> tokens)
+    : engine_(engine), tokens_(std::move(tokens)), started_(engine.clock().Now()) {}
+
+absl::Status MaskService::Authenticate(const grpc::CallbackServerContext& context) const {
+  if (tokens_ == nullptr) return absl::OkStatus();
+  const auto [first, end] = context.client_metadata().equal_range("authorization");
+  if (first == end) {
+    return absl::UnauthenticatedError(
+        "authorization is not set; it must be \"Bearer TOKEN\" with one of the server's tokens "
+        "(tsenor: --token-file)");
+  }
+  // Two headers are one too many: which of them counts must not be a matter of order.
+  const bool single = std::next(first) == end;
+  if (!single || !tokens_->Accepts({first->second.data(), first->second.size()})) {
+    return absl::UnauthenticatedError(
+        "authorization holds none of the server's tokens (tsenor: --token-file)");
+  }
+  return absl::OkStatus();
+}
 
 grpc::ServerBidiReactor<v1::SolveStreamRequest, v1::SolveStreamResponse>* MaskService::SolveStream(
     grpc::CallbackServerContext* context) {
-  return new SolveStreamCall(engine_, context);
+  return new SolveStreamCall(engine_, context, Authenticate(*context));
 }
 
 grpc::ServerUnaryReactor* MaskService::Solve(grpc::CallbackServerContext* context,
                                              const v1::SolveRequest* request,
                                              v1::SolveResponse* response) {
-  return new SolveCall(engine_, context, request, response);
+  return new SolveCall(engine_, context, request, response, Authenticate(*context));
 }
 
 grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext* context,
@@ -248,7 +278,9 @@ grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext
   RpcRecord record(engine_, "GetServerInfo");
   record.Received(*request);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (const absl::Status status = engine_.CheckAdmitting(); !status.ok()) {
+  absl::Status status = Authenticate(*context);
+  if (status.ok()) status = engine_.CheckAdmitting();
+  if (!status.ok()) {
     record.EndsWith(status);
     reactor->Finish(ToGrpc(status));
     return reactor;

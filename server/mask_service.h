@@ -1,7 +1,11 @@
 // tsenor.v1.MaskService on top of the engine.
 #pragma once
 
+#include <memory>
+
+#include "absl/status/status.h"
 #include "server/engine.h"
+#include "server/token_file.h"
 #include "tsenor/v1/mask_service.grpc.pb.h"
 
 namespace tsenor::server {
@@ -12,7 +16,8 @@ namespace tsenor::server {
 // Does not own the engine, which outlives it. Thread-safe.
 class MaskService final : public v1::MaskService::CallbackService {
  public:
-  explicit MaskService(Engine& engine);
+  // Calls without one of `tokens` end with UNAUTHENTICATED; null: no call needs any.
+  MaskService(Engine& engine, std::unique_ptr<TokenFile> tokens);
 
   grpc::ServerBidiReactor<v1::SolveStreamRequest, v1::SolveStreamResponse>* SolveStream(
       grpc::CallbackServerContext* context) override;
@@ -24,7 +29,11 @@ class MaskService final : public v1::MaskService::CallbackService {
                                           v1::GetServerInfoResponse* response) override;
 
  private:
+  // Errors: Unauthenticated, in words that hold no token.
+  absl::Status Authenticate(const grpc::CallbackServerContext& context) const;
+
   Engine& engine_;
+  const std::unique_ptr<TokenFile> tokens_;
   const Time started_;
 };
 

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "server/listen_address.h"
 #include "server/mask_service.h"
+#include "server/tls_credentials.h"
+#include "server/token_file.h"
 
 namespace tsenor::server {
 namespace {
@@ -26,6 +29,9 @@ constexpr Duration kLastWords = std::chrono::seconds(1);
 // are too many.
 constexpr int kSpareCalls = 64;
 
+// A message to the port for probes, in bytes: the name of a service.
+constexpr int kGreatestProbe = 4096;
+
 void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(limits.max_message_bytes));
@@ -40,6 +46,15 @@ void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
+// Adds server reflection to one server; gRPC's own function adds it to all of the process.
+class WithReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->push_back(std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
+  }
+};
+
 std::string WithPort(const std::string& address, int port) {
   if (!UnixPath(address).empty()) return address;
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
@@ -50,32 +65,75 @@ std::string WithPort(const std::string& address, int port) {
 Server::Server(Engine& engine) : engine_(engine) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::vector<std::string>& addresses,
-                                                      Engine& engine) {
+                                                      Engine& engine, const Security& security,
+                                                      const std::string& health_address) {
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-
   std::unique_ptr<Server> server(new Server(engine));
-  server->service_ = std::make_unique<MaskService>(engine);
+  if (absl::Status status = server->Listen(addresses, security); !status.ok()) return status;
+  if (health_address.empty()) return server;
+  if (absl::Status status = server->ListenForProbes(health_address); !status.ok()) return status;
+  return server;
+}
+
+absl::Status Server::Listen(const std::vector<std::string>& addresses, const Security& security) {
+  std::unique_ptr<TokenFile> tokens;
+  if (!security.token_file.empty()) {
+    auto opened = TokenFile::Open(security.token_file, engine_.clock());
+    if (!opened.ok()) return opened.status();
+    tokens = *std::move(opened);
+  }
+  const auto plaintext = grpc::InsecureServerCredentials();
+  auto tcp = plaintext;
+  if (security.has_tls()) {
+    auto made = MakeTlsCredentials(security);
+    if (!made.ok()) return made.status();
+    tcp = *std::move(made);
+  }
+  service_ = std::make_unique<MaskService>(engine_, std::move(tokens));
   grpc::ServerBuilder builder;
-  Configure(builder, engine.limits());
-  builder.RegisterService(server->service_.get());
+  Configure(builder, engine_.limits());
+  builder.SetOption(std::make_unique<WithReflection>());
+  builder.RegisterService(service_.get());
   std::vector<int> ports(addresses.size(), 0);
   for (size_t k = 0; k < addresses.size(); ++k) {
     if (absl::Status status = PrepareAddress(addresses[k]); !status.ok()) return status;
-    builder.AddListeningPort(addresses[k], grpc::InsecureServerCredentials(), &ports[k]);
+    builder.AddListeningPort(addresses[k], UnixPath(addresses[k]).empty() ? tcp : plaintext,
+                             &ports[k]);
   }
-  server->server_ = builder.BuildAndStart();
+  server_ = builder.BuildAndStart();
   for (size_t k = 0; k < addresses.size(); ++k) {
     // An address that fails makes gRPC give up on all; those after it have no port either.
     if (ports[k] == 0) {
       return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", addresses[k]));
     }
-    server->addresses_.push_back(WithPort(addresses[k], ports[k]));
+    addresses_.push_back(WithPort(addresses[k], ports[k]));
   }
-  if (server->server_ == nullptr) return absl::UnavailableError("listen: the server cannot start");
-  server->server_->GetHealthCheckService()->SetServingStatus(v1::MaskService::service_full_name(),
-                                                             true);
-  return server;
+  if (server_ == nullptr) return absl::UnavailableError("listen: the server cannot start");
+  server_->GetHealthCheckService()->SetServingStatus(v1::MaskService::service_full_name(), true);
+  return absl::OkStatus();
+}
+
+absl::Status Server::ListenForProbes(const std::string& address) {
+  if (absl::Status status = PrepareAddress(address); !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("health-", status.message()));
+  }
+  nothing_ = std::make_unique<grpc::CallbackGenericService>();
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kGreatestProbe);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kSpareCalls);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // gRPC starts no server that has health alone. This service answers the rest: UNIMPLEMENTED.
+  builder.RegisterCallbackGenericService(nothing_.get());
+  int port = 0;
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+  health_server_ = builder.BuildAndStart();
+  if (health_server_ == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("health-listen: cannot listen on ", address));
+  }
+  health_address_ = WithPort(address, port);
+  health_server_->GetHealthCheckService()->SetServingStatus(v1::MaskService::service_full_name(),
+                                                            true);
+  return absl::OkStatus();
 }
 
 Server::~Server() { Drain(Duration::zero()); }
@@ -83,6 +141,7 @@ Server::~Server() { Drain(Duration::zero()); }
 bool Server::Drain(Duration patience) {
   if (server_ == nullptr) return true;
   server_->GetHealthCheckService()->Shutdown();
+  if (health_server_ != nullptr) health_server_->GetHealthCheckService()->Shutdown();
   // A call that meets gRPC's shutdown is cancelled without a reason. So the engine refuses calls
   // first, in words, for as long as it still works and a moment longer, for those under way.
   engine_.StopAdmitting();
@@ -94,6 +153,11 @@ bool Server::Drain(Duration patience) {
   // gRPC has removed its Unix sockets itself when it closed them. By now a successor may listen
   // there.
   server_.reset();
+  if (health_server_ == nullptr) return quiet;
+  // To the last, probes could see that the server drains.
+  health_server_->Shutdown(std::chrono::system_clock::now());
+  health_server_->Wait();
+  health_server_.reset();
   return quiet;
 }
 

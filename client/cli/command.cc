@@ -43,6 +43,38 @@ CLI::Option* AddServerOption(CLI::App& command, std::string& server) {
       ->capture_default_str();
 }
 
+void AddSecurityOptions(CLI::App& command, client::Security& security) {
+  command
+      .add_flag("--tls", security.tls,
+                "TLS, trusting the system's authorities; every other --tls option turns it on, too")
+      ->envname("TSENOR_TLS");
+  const auto add = [&command](const char* option, const char* variable, std::string& value,
+                              const char* help) {
+    command.add_option(option, value, help)->envname(variable)->type_name("FILE");
+  };
+  add("--tls-ca", "TSENOR_TLS_CA", security.tls_ca,
+      "PEM file: who signs the server's certificate, in place of the system's authorities");
+  add("--tls-certificate", "TSENOR_TLS_CERTIFICATE", security.tls_certificate,
+      "PEM file: this client's certificate and its chain, if the server wants one");
+  add("--tls-key", "TSENOR_TLS_KEY", security.tls_key, "PEM file: the certificate's key");
+  command
+      .add_option("--tls-server-name", security.tls_server_name,
+                  "Name that the server's certificate must have; unset: the host of --server")
+      ->envname("TSENOR_TLS_SERVER_NAME")
+      ->type_name("NAME");
+  add("--token-file", "TSENOR_TOKEN_FILE", security.token_file,
+      "File whose first line, a bearer token, goes along with every call");
+  command
+      .add_flag("--allow-plaintext-token", security.allow_plaintext_token,
+                "Send the token to host:port without TLS, where others may read it")
+      ->envname("TSENOR_ALLOW_PLAINTEXT_TOKEN");
+}
+
+ExitCode ExitCodeOfConnect(const absl::Status& failure) {
+  if (absl::IsInvalidArgument(failure)) return kUsage;
+  return absl::IsFailedPrecondition(failure) ? kFailure : kNoServer;
+}
+
 CLI::Validator Within(double least, double most) {
   const auto check = [least, most](const std::string& text) -> std::string {
     double value = 0;

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/status/status.h"
+#include "client/security.h"
 
 namespace tsenor::cli {
 
@@ -31,6 +32,10 @@ void AddBenchCommand(CLI::App& app, int& exit_code);
 // Options that several commands have, each also read from its environment variable.
 // The server's is refused unless it is host:port or unix:PATH.
 CLI::Option* AddServerOption(CLI::App& command, std::string& server);
+void AddSecurityOptions(CLI::App& command, client::Security& security);
+
+// The exit code for a MaskClient::Connect() that failed.
+ExitCode ExitCodeOfConnect(const absl::Status& failure);
 
 // Accepts numbers from `least` to `most`; not NaN, which CLI::Range lets through.
 CLI::Validator Within(double least, double most);

@@ -13,6 +13,7 @@ namespace {
 
 struct InfoFlags {
   std::string server = "127.0.0.1:50051";
+  client::Security security;
   bool json = false;
 };
 
@@ -55,8 +56,10 @@ void PrintText(const std::string& address, const v1::GetServerInfoResponse& info
 }
 
 int RunInfo(const InfoFlags& flags) {
-  const auto client = client::MaskClient::Connect(flags.server);
-  if (!client.ok()) return Fail(client.status(), kNoServer);
+  client::ClientOptions options;
+  options.security = flags.security;
+  const auto client = client::MaskClient::Connect(flags.server, options);
+  if (!client.ok()) return Fail(client.status(), ExitCodeOfConnect(client.status()));
   const absl::StatusOr<v1::GetServerInfoResponse> info = (*client)->GetServerInfo();
   if (!info.ok()) return Fail(info.status());
   if (flags.json) {
@@ -73,6 +76,7 @@ void AddInfoCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("info", "Tell what a server is and can do");
   const auto flags = std::make_shared<InfoFlags>();
   AddServerOption(*command, flags->server);
+  AddSecurityOptions(*command, flags->security);
   command->add_flag("--json", flags->json, "As JSON");
   command->callback([flags, &exit_code] { exit_code = RunInfo(*flags); });
 }

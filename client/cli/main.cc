@@ -10,6 +10,8 @@ int main(int argc, char** argv) {
   // A full quota or a closed pipe is then an error with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
+  // gRPC's own log repeats each failure to connect, of which we tell once.
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
 
   CLI::App app("Proven-optimal transposable N:M masks for model weights.", "tsenor");
   app.set_version_flag("--version", std::string("tsenor ") + TSENOR_VERSION);

@@ -24,6 +24,7 @@ namespace {
 struct MaskFlags {
   std::string input;
   std::string server = "127.0.0.1:50051";
+  client::Security security;
   std::string out;
   std::string report;
   ProblemFlags problem;
@@ -183,8 +184,12 @@ int RunMask(const MaskFlags& flags) {
   options.connect_timeout = Milliseconds(flags.connect_timeout_seconds);
   options.solve_timeout = Milliseconds(flags.timeout_seconds);
   options.retry.max_attempts = flags.max_attempts;
+  options.security = flags.security;
   const auto client = client::MaskClient::Connect(flags.server, options, interrupt.get_token());
-  if (!client.ok()) return Fail(client.status(), ExitCodeOf(client.status(), interrupt, kNoServer));
+  if (!client.ok()) {
+    return Fail(client.status(),
+                ExitCodeOf(client.status(), interrupt, ExitCodeOfConnect(client.status())));
+  }
 
   const absl::StatusOr<Report> report =
       Mask(flags, **client, *checkpoint, *selection, *scores, interrupt.get_token());
@@ -197,6 +202,7 @@ int RunMask(const MaskFlags& flags) {
 
 void AddTransportFlags(CLI::App& command, MaskFlags& flags) {
   AddServerOption(command, flags.server);
+  AddSecurityOptions(command, flags.security);
   command
       .add_option("--transfer", flags.transfer,
                   "Weights: stream them, by reference (the server reads the same files: "

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/certificates.h"
 #include "tests/support/program.h"
 #include "tests/support/server_program.h"
 #include "tests/support/stream_client.h"
@@ -157,6 +158,51 @@ TEST(ServerProcess, ReportsHealth) {
   EXPECT_EQ(CheckHealth(server.address(), ""), 1);
   EXPECT_EQ(CheckHealth(server.address(), "tsenor.v1.MaskService"), 1);
   EXPECT_EQ(CheckHealth(server.address(), "no.such.Service"), -1);
+}
+
+// Without TLS, client certificate or token, whatever the other ports want; and nothing but health.
+TEST(ServerProcess, AnswersProbesOnAPortOfTheirOwn) {
+  const TemporaryDirectory directory;
+  const testing::CertificateAuthority authority(directory, "ca");
+  authority.Issue("server");
+  WriteWholeFile(directory / "tokens", "a-token-of-this-test\n");
+  ServerProgram server({"--tls-certificate", directory / "server.pem", "--tls-key",
+                        directory / "server.key", "--tls-client-ca", authority.certificate(),
+                        "--token-file", directory / "tokens", "--health-listen", "127.0.0.1:0"});
+  const std::string probes = server.program().WaitForLine("health on ");
+  ASSERT_NE(probes, "");
+  EXPECT_EQ(CheckHealth(probes, ""), 1);
+  EXPECT_EQ(CheckHealth(probes, "tsenor.v1.MaskService"), 1);
+  EXPECT_EQ(CheckHealth(probes, "no.such.Service"), -1);
+  EXPECT_EQ(CheckHealth(server.address(), ""), -1);
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  EXPECT_EQ(MakeStub(probes)->GetServerInfo(&context, {}, &info).error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+  const auto answer =
+      SolveStream(*MakeStub(probes), Messages(MakeHeader(8, 8, 2, 4), GoodData(), 100));
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  server.program().Signal(SIGTERM);
+  EXPECT_EQ(server.program().Wait().exit_code, 0);
+  EXPECT_EQ(
+      RunProgram({kServer, "--listen", "127.0.0.1:0", "--health-listen", "nonsense"}).exit_code, 1);
+}
+
+// The port for probes is the last to close.
+TEST(ServerProcess, ProbesSeeTheDrain) {
+  ServerProgram server({"--health-listen", "127.0.0.1:0"});
+  const std::string probes = server.program().WaitForLine("health on ");
+  const auto stub = MakeStub(server.address());
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  ASSERT_TRUE(stream->Write(HeaderMessage(MakeHeader(8, 8, 2, 4))));
+  EXPECT_EQ(CheckHealth(server.address(), ""), 1);
+  server.program().Signal(SIGTERM);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(CheckHealth(probes, ""), 2);
+  context.TryCancel();
+  EXPECT_FALSE(stream->Finish().ok());
+  EXPECT_EQ(server.program().Wait().exit_code, 0);
 }
 
 TEST(ServerProcess, ServesMetrics) {

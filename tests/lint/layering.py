@@ -37,6 +37,8 @@ LAYERS = [
     # registers it with a gRPC server.
     (r"server/(convert|mask_service)\.", SERVER_CORE + WIRE),
     (r"server/server\.", SERVER_CORE + WIRE + ["prometheus/"]),
+    (r"server/tls_credentials\.", SERVER_CORE + WIRE + ["openssl/"]),
+    (r"server/token_file\.", SERVER_CORE + ["openssl/"]),
     (r"server/(process_)?metrics\.", SERVER_CORE + ["prometheus/"]),
     (r"server/flags\.", SERVER_CORE + ["CLI/"]),
     (r"server/", SERVER_CORE),

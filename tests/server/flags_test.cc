@@ -32,6 +32,10 @@ TEST_F(FlagsTest, Defaults) {
   ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
   EXPECT_THAT(parsed.flags->listen, ElementsAre("127.0.0.1:50051"));
   EXPECT_EQ(parsed.flags->metrics_listen, "");
+  EXPECT_EQ(parsed.flags->health_listen, "");
+  EXPECT_FALSE(parsed.flags->security.has_tls());
+  EXPECT_EQ(parsed.flags->security.tls_reload_seconds, 10);
+  EXPECT_EQ(parsed.flags->security.token_file, "");
   EXPECT_EQ(parsed.flags->weights_directory, "");
   EXPECT_EQ(parsed.flags->backend, "auto");
   EXPECT_THAT(parsed.flags->devices, ElementsAre());
@@ -93,6 +97,33 @@ TEST_F(FlagsTest, DevicesAreChosenForTheCudaBackendAlone) {
   }
 }
 
+TEST_F(FlagsTest, FlagsOfTlsGoTogether) {
+  const ParsedFlags parsed =
+      Parse({"--tls-certificate", "a.pem", "--tls-key", "a.key", "--tls-client-ca", "ca.pem",
+             "--tls-reload-interval", "3", "--token-file", "tokens", "--health-listen", "[::1]:1"});
+  ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
+  EXPECT_TRUE(parsed.flags->security.has_tls());
+  EXPECT_EQ(parsed.flags->security.tls_client_ca, "ca.pem");
+  EXPECT_EQ(parsed.flags->security.tls_reload_seconds, 3);
+  EXPECT_EQ(parsed.flags->health_listen, "[::1]:1");
+  EXPECT_FALSE(Parse({"--tls-key", "a.key"}).flags.has_value());
+  EXPECT_THAT(err_.str(), HasSubstr("--tls-key is set; --tls-certificate must then be set, too"));
+  EXPECT_FALSE(Parse({"--tls-certificate", "a.pem"}).flags.has_value());
+  EXPECT_THAT(err_.str(), HasSubstr("--tls-certificate is set; --tls-key must then be set, too"));
+  EXPECT_FALSE(Parse({"--tls-client-ca", "ca.pem"}).flags.has_value());
+  EXPECT_THAT(err_.str(), HasSubstr("--tls-client-ca is set; --tls-certificate and --tls-key"));
+}
+
+TEST_F(FlagsTest, TokensNeedTlsOrUnixSocketsOrPermission) {
+  EXPECT_FALSE(Parse({"--listen", "unix:a.sock", "--listen", "[::1]:0", "--token-file", "tokens"})
+                   .flags.has_value());
+  EXPECT_THAT(err_.str(), HasSubstr("--token-file is set, but on [::1]:0 everybody"));
+  EXPECT_TRUE(Parse({"--listen", "unix:a.sock", "--token-file", "tokens"}).flags.has_value());
+  EXPECT_TRUE(Parse({"--token-file", "tokens", "--allow-plaintext-token"}).flags.has_value());
+  EXPECT_TRUE(Parse({"--token-file", "tokens", "--tls-certificate", "a.pem", "--tls-key", "a.key"})
+                  .flags.has_value());
+}
+
 TEST_F(FlagsTest, HelpAndVersionEndTheProcessWithSuccess) {
   ParsedFlags parsed = Parse({"--help"});
   EXPECT_FALSE(parsed.flags.has_value());
@@ -116,6 +147,8 @@ TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
            {"--idle-timeout", "-1"},
            {"--idle-timeout", "nan"},
            {"--drain-timeout", "inf"},
+           {"--tls-reload-interval", "0"},
+           {"--tls-reload-interval", "0.5"},
            {"--max-batch-delay", "1e300"},
            {"--config", "no/such/file"},
            {"--piece-bytes", "1GiB"},
