@@ -3,8 +3,8 @@
 #include <prometheus/exposer.h>
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
-#include <iterator>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,7 +16,6 @@ namespace {
 
 using Boundaries = prometheus::Histogram::BucketBoundaries;
 
-constexpr const char* kMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
 constexpr const char* kStages[] = {"receive", "queue", "solve", "send"};
 constexpr const char* kDropReasons[] = {"cancelled", "deadline", "shutdown"};
 constexpr const char* kRejectReasons[] = {"invalid", "streams", "idle", "file"};
@@ -33,11 +32,6 @@ Boundaries Geometric(double first, double factor, int count) {
 
 // 100 us to 105 s: from one small piece to a large tensor.
 Boundaries SecondsBoundaries() { return Geometric(1e-4, 4, 11); }
-
-std::string WorkKey(const std::string& backend, const Problem& problem) {
-  return absl::StrCat(backend, "/", kSolveMethods[static_cast<int>(problem.options.method)], "/",
-                      NameOf(problem.dtype));
-}
 
 }  // namespace
 
@@ -56,9 +50,10 @@ Metrics::Metrics(const std::vector<std::string>& backends, int64_t memory_budget
 }
 
 void Metrics::CreateRpcMetrics() {
-  for (const char* name : kMethods) {
+  for (size_t k = 0; k < methods_.size(); ++k) {
+    const char* const name = kRpcMethods[k];
     const prometheus::Labels labels = {{"grpc_method", name}};
-    MethodMetrics& method = methods_[name];
+    MethodMetrics& method = methods_[k];
     method.started = &NewCounter("grpc_server_started_total", "RPCs begun.", labels);
     method.seconds = &NewHistogram("grpc_server_handling_seconds", "Duration of RPCs.",
                                    SecondsBoundaries(), labels);
@@ -95,23 +90,22 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
   }
   for (const std::string& backend : backends) {
     const prometheus::Labels name = {{"backend", backend}};
-    backends_[backend] = {
+    BackendMetrics& metrics = backends_[backend];
+    metrics = {
         &NewGauge("tsenor_backend_up", "1 until the backend's device fails for good.", name),
         &NewCounter("tsenor_solver_seconds_total",
                     "Time of batches in solvers; those that overlap count each.", name),
         &NewCounter("tsenor_solver_wasted_seconds_total",
                     "Of this time, that for pieces whose stream had ended when they were solved.",
-                    name)};
-    backends_[backend].up->Set(1);
+                    name),
+        {}};
+    metrics.up->Set(1);
     for (const Method method : kAllMethods) {
       for (const DType dtype : kAllDTypes) {
-        Problem problem;
-        problem.options.method = method;
-        problem.dtype = dtype;
         const prometheus::Labels labels = {{"backend", backend},
                                            {"method", kSolveMethods[static_cast<int>(method)]},
                                            {"dtype", NameOf(dtype)}};
-        work_[WorkKey(backend, problem)] = {
+        metrics.work[static_cast<int>(method)][static_cast<int>(dtype)] = {
             &NewCounter("tsenor_weights_solved_total", "Weights masked.", labels),
             &NewCounter("tsenor_blocks_solved_total", "Blocks masked.", labels)};
       }
@@ -138,6 +132,12 @@ void Metrics::CreateErrorMetrics() {
   }
 }
 
+const Metrics::MethodMetrics& Metrics::Of(const char* name) const {
+  size_t k = 0;
+  while (std::strcmp(kRpcMethods[k], name) != 0) ++k;
+  return methods_[k];
+}
+
 void Metrics::OnMemoryChange(int64_t bytes) { memory_used_->Increment(static_cast<double>(bytes)); }
 
 void Metrics::OnQueueChange(int64_t elements, int64_t bytes) {
@@ -162,7 +162,8 @@ void Metrics::OnBatch(const BatchReport& report) {
   backend.seconds->Increment(report.seconds);
   backend.wasted_seconds->Increment(report.wasted_seconds);
   if (!report.status.ok()) return batch_failures_->Increment();
-  const WorkMetrics& work = work_.at(WorkKey(report.backend, report.problem));
+  const WorkMetrics& work = backend.work[static_cast<int>(report.problem.options.method)]
+                                        [static_cast<int>(report.problem.dtype)];
   const SolveStats& stats = report.stats;
   work.weights->Increment(static_cast<double>(report.elements));
   work.blocks->Increment(static_cast<double>(stats.blocks));
@@ -182,22 +183,22 @@ void Metrics::OnRejected(RejectReason reason) {
   rejected_[static_cast<size_t>(reason)]->Increment();
 }
 
-void Metrics::OnRpcStarted(const char* method) { methods_.at(method).started->Increment(); }
+void Metrics::OnRpcStarted(const char* method) { Of(method).started->Increment(); }
 
 void Metrics::OnRpcHandled(const char* method, absl::StatusCode code, double seconds) {
-  const MethodMetrics& metrics = methods_.at(method);
+  const MethodMetrics& metrics = Of(method);
   metrics.handled.at(static_cast<size_t>(code))->Increment();
   metrics.seconds->Observe(seconds);
 }
 
 void Metrics::OnMessageReceived(const char* method, int64_t bytes) {
-  methods_.at(method).messages_received->Increment();
-  methods_.at(method).bytes_received->Increment(static_cast<double>(bytes));
+  Of(method).messages_received->Increment();
+  Of(method).bytes_received->Increment(static_cast<double>(bytes));
 }
 
 void Metrics::OnMessageSent(const char* method, int64_t bytes) {
-  methods_.at(method).messages_sent->Increment();
-  methods_.at(method).bytes_sent->Increment(static_cast<double>(bytes));
+  Of(method).messages_sent->Increment();
+  Of(method).bytes_sent->Increment(static_cast<double>(bytes));
 }
 
 prometheus::Counter& Metrics::NewCounter(const char* name, const char* help,

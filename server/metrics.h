@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,6 +53,7 @@ class Metrics final : public Observer {
   void OnMessageSent(const char* method, int64_t bytes) override;
 
  private:
+  static constexpr const char* kRpcMethods[] = {"SolveStream", "Solve", "GetServerInfo"};
   static constexpr int kCodes = 17;  // OK = 0 to UNAUTHENTICATED = 16
 
   struct MethodMetrics {
@@ -63,17 +65,20 @@ class Metrics final : public Observer {
     prometheus::Counter* bytes_received;
     prometheus::Counter* bytes_sent;
   };
-  struct BackendMetrics {
-    prometheus::Gauge* up;
-    prometheus::Counter* seconds;
-    prometheus::Counter* wasted_seconds;
-  };
   // Work done by one backend with one method on one data type.
   struct WorkMetrics {
     prometheus::Counter* weights;
     prometheus::Counter* blocks;
   };
+  struct BackendMetrics {
+    prometheus::Gauge* up;
+    prometheus::Counter* seconds;
+    prometheus::Counter* wasted_seconds;
+    WorkMetrics work[std::size(kAllMethods)][std::size(kAllDTypes)];
+  };
 
+  // REQUIRES: `name` is one of kRpcMethods.
+  const MethodMetrics& Of(const char* name) const;
   void CreateRpcMetrics();
   void CreateWorkMetrics(const std::vector<std::string>& backends);
   void CreateErrorMetrics();
@@ -86,8 +91,8 @@ class Metrics final : public Observer {
                                       const prometheus::Labels& labels = {});
 
   const std::shared_ptr<prometheus::Registry> registry_;
-  std::map<std::string, MethodMetrics> methods_;
-  std::map<std::string, WorkMetrics> work_;  // by backend, method and data type
+  // Made once and for all: what is counted most often is found without making a string.
+  std::array<MethodMetrics, std::size(kRpcMethods)> methods_;
   std::map<std::string, BackendMetrics> backends_;
   std::array<prometheus::Histogram*, 4> stages_;
   std::array<prometheus::Counter*, 3> dropped_;
