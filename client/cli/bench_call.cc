@@ -24,9 +24,11 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   BenchCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
       : request_(request), done_(std::move(done)), reader_(request.header, IgnoreRows()) {}
 
-  void Start(grpc::GenericStub& stub, std::chrono::milliseconds timeout,
+  void Start(grpc::GenericStub& stub, const BenchCallOptions& options,
              const std::stop_token& stop) {
-    context_.set_deadline(std::chrono::system_clock::now() + timeout);
+    context_.set_deadline(std::chrono::system_clock::now() + options.timeout);
+    outcome_.status = client::AddToken(options.security, context_);
+    if (!outcome_.status.ok()) context_.TryCancel();
     stub.PrepareBidiStreamingCall(
         &context_,
         request_.unary ? "/tsenor.v1.MaskService/Solve" : "/tsenor.v1.MaskService/SolveStream",
@@ -118,10 +120,10 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 }  // namespace
 
 void StartBenchCall(grpc::GenericStub& stub, const BenchRequest& request,
-                    std::chrono::milliseconds timeout, const std::stop_token& stop,
+                    const BenchCallOptions& options, const std::stop_token& stop,
                     std::function<void(const BenchOutcome&)> done) {
   auto* call = new BenchCall(request, std::move(done));  // deletes itself in OnDone()
-  call->Start(stub, timeout, stop);
+  call->Start(stub, options, stop);
 }
 
 }  // namespace tsenor::cli

@@ -10,8 +10,15 @@
 
 #include "absl/status/status.h"
 #include "client/cli/bench_workload.h"
+#include "client/security.h"
 
 namespace tsenor::cli {
+
+// What goes along with every call.
+struct BenchCallOptions {
+  std::chrono::milliseconds timeout{60'000};
+  client::Security security = {};  // of which calls have the token; channels have the rest
+};
 
 // How a call ended.
 struct BenchOutcome {
@@ -24,7 +31,7 @@ struct BenchOutcome {
 // on a thread of gRPC's, when the call has ended. A stop of `stop` cancels it. The stub and the
 // request must live until then. There is no second attempt.
 void StartBenchCall(grpc::GenericStub& stub, const BenchRequest& request,
-                    std::chrono::milliseconds timeout, const std::stop_token& stop,
+                    const BenchCallOptions& options, const std::stop_token& stop,
                     std::function<void(const BenchOutcome&)> done);
 
 }  // namespace tsenor::cli

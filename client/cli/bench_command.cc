@@ -94,9 +94,16 @@ int RunBench(BenchFlags flags) {
   const absl::StatusOr<Workload> workload = Workload::Make(flags.workload);
   if (!workload.ok()) return fail(workload.status(), kUsage);
   flags.load.seed = flags.workload.seed;
-  flags.load.timeout = std::chrono::milliseconds(static_cast<int64_t>(flags.timeout_seconds * 1e3));
-  const auto client = client::MaskClient::Connect(flags.load.server, {}, interrupt.get_token());
-  if (!client.ok()) return fail(client.status(), kNoServer);
+  flags.load.call.timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(flags.timeout_seconds * 1e3));
+  client::ClientOptions options;
+  options.security = flags.load.call.security;
+  const auto client =
+      client::MaskClient::Connect(flags.load.server, options, interrupt.get_token());
+  if (!client.ok()) return fail(client.status(), ExitCodeOfConnect(client.status()));
+  const auto credentials = client::MakeChannelCredentials(flags.load.server, options.security);
+  if (!credentials.ok()) return fail(credentials.status(), kFailure);
+  flags.load.credentials = *credentials;
   const absl::StatusOr<v1::GetServerInfoResponse> server =
       (*client)->GetServerInfo(interrupt.get_token());
   if (!server.ok()) return fail(server.status(), kFailure);
@@ -144,6 +151,7 @@ void AddWorkloadFlags(CLI::App& command, WorkloadFlags& flags) {
 
 void AddLoadFlags(CLI::App& command, BenchFlags& flags) {
   AddServerOption(command, flags.load.server);
+  AddSecurityOptions(command, flags.load.call.security);
   CLI::Option* concurrency = AddList(command, "--concurrency", flags.concurrency,
                                      "Closed loop: calls in flight, one level after the other [1]")
                                  ->envname("TSENOR_CONCURRENCY")

@@ -1,7 +1,6 @@
 #include "client/cli/bench_load.h"
 
 #include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <sys/resource.h>
 
@@ -48,8 +47,11 @@ std::unique_ptr<grpc::GenericStub> Connect(const LoadOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(client::ClientOptions().max_receive_bytes);
+  if (const std::string& name = options.call.security.tls_server_name; !name.empty()) {
+    arguments.SetSslTargetNameOverride(name);
+  }
   return std::make_unique<grpc::GenericStub>(
-      grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments));
+      grpc::CreateCustomChannel(options.server, options.credentials, arguments));
 }
 
 // Processor times at one moment.
@@ -113,7 +115,7 @@ void LoadGenerator::Begin(Clock::time_point due) {
     window_.late_seconds = std::max(window_.late_seconds, Seconds(Clock::now() - due));
   }
   StartBenchCall(
-      *stub, *request, options_.timeout, stop_,
+      *stub, *request, options_.call, stop_,
       [this, request, due](const BenchOutcome& outcome) { OnDone(*request, due, outcome); });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/security/credentials.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -33,7 +34,8 @@ struct LoadOptions {
   std::string server;
   int connections = 1;
   int max_in_flight = 1024;  // calls of an open loop at once; later ones wait for their turn
-  std::chrono::milliseconds timeout{60'000};  // of one call
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  BenchCallOptions call = {};
   uint64_t seed = 1;
 };
 

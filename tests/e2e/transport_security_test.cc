@@ -342,5 +342,19 @@ TEST_F(TransportSecurity, TheServerDoesNotStartWithFilesThatItCannotUse) {
   }
 }
 
+TEST_F(TransportSecurity, BenchPassesThroughTlsAndEachCallShowsTheToken) {
+  ServerProgram server(Tls("server", {"--token-file", File("tokens")}));
+  const auto bench = [&](const std::string& tokens) {
+    return RunClient(server.address(),
+                     {"bench", "--tls-ca", ours_.certificate(), "--token-file", File(tokens),
+                      "--tls-server-name", "localhost", "--connections", "2", "--shape", "32x32",
+                      "--warm-up", "0", "--window", "0.2", "--duration", "0.2"});
+  };
+  const ProgramOutcome good = bench("tokens");
+  EXPECT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_THAT(good.out, HasSubstr("solved by cpu"));
+  EXPECT_EQ(bench("bad_token").exit_code, 1);
+}
+
 }  // namespace
 }  // namespace tsenor
