@@ -124,11 +124,14 @@ class CudaSolver final : public Solver {
     absl::Status status;
     if (list_bytes > 0 || config.random_masks_bytes > 0) status = CheckNotCapturing(stream);
     if (!status.ok()) return status;
-    const int64_t list_place = cuda::Aligned(config.workspace_bytes + sizeof(int32_t));
+    const int64_t unsolved_bytes = config.counts_unsolved() ? sizeof(int32_t) : 0;
+    const int64_t list_place = cuda::Aligned(config.workspace_bytes + unsolved_bytes);
+    const int64_t bytes = list_place + list_bytes;
     void* memory = nullptr;
-    status =
-        ToStatus(cudaMallocFromPoolAsync(&memory, list_place + list_bytes, pool_.get(), stream),
-                 "cudaMallocFromPoolAsync");
+    if (bytes > 0) {
+      status = ToStatus(cudaMallocFromPoolAsync(&memory, bytes, pool_.get(), stream),
+                        "cudaMallocFromPoolAsync");
+    }
     if (!status.ok()) return status;
     auto* const workspace = static_cast<std::byte*>(memory);
     auto* const unsolved = reinterpret_cast<int32_t*>(workspace + config.workspace_bytes);
@@ -141,8 +144,8 @@ class CudaSolver final : public Solver {
     if (status.ok()) {
       status = cuda::EnqueueTiles(batch.problem, tiles, list, config, workspace, unsolved, stream);
     }
-    const absl::Status freed = ToStatus(cudaFreeAsync(memory, stream), "cudaFreeAsync");
-    return status.ok() ? freed : status;
+    if (bytes > 0) status.Update(ToStatus(cudaFreeAsync(memory, stream), "cudaFreeAsync"));
+    return status;
   }
 
   // Piece after piece through the stagings in turn.

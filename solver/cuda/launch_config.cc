@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "solver/cpu/quantile.h"
+#include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/methods.h"
 
@@ -37,6 +38,17 @@ int64_t BlocksPerPass(const Problem& problem) {
   return plan_bytes > 0 ? std::min(blocks, kPlanBytes / plan_bytes) : blocks;
 }
 
+// Of an exhaustive search: sums of segments, where a block row has more than one.
+int64_t SearchBytes(std::span<const Tile> tiles) {
+  int64_t segments = 0;
+  bool some_cut = false;
+  for (const Tile& tile : tiles) {
+    segments += BlocksAlong(tile.rows, 4) * SegmentsOfRow(tile.columns);
+    some_cut = some_cut || SegmentsOfRow(tile.columns) > 1;
+  }
+  return some_cut ? segments * static_cast<int64_t>(sizeof(SearchSums)) : 0;
+}
+
 }  // namespace
 
 std::string LaunchConfig::ToString() const {
@@ -65,17 +77,18 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   config.general = config.exhaustive ? any_potentials : IsTransposable(method);
   config.threads = GeneralThreads(m);
   config.shared_bytes = GeneralSharedBytes(m);
+  const auto take = [&](int64_t size) {
+    return std::exchange(config.workspace_bytes, config.workspace_bytes + Aligned(size));
+  };
+  config.search_place = take(config.exhaustive ? SearchBytes(tiles) : 0);
   if (config.exhaustive && !config.general) return config;
   int64_t parts = 0;
   for (const Pass& pass : CutIntoPasses(problem, NumberTiles(problem, tiles))) {
     config.blocks_per_pass = std::max(config.blocks_per_pass, pass.blocks);
     parts = std::max(parts, pass.patches * PatchBlocks(m));
   }
-  const auto take = [&](int64_t size) {
-    return std::exchange(config.workspace_bytes, config.workspace_bytes + Aligned(size));
-  };
   const int64_t blocks = config.blocks_per_pass;
-  take(blocks * static_cast<int64_t>(sizeof(BlockResult)));
+  config.results_place = take(blocks * static_cast<int64_t>(sizeof(BlockResult)));
   config.masks_place = take(blocks * m * MaskWords(m) * static_cast<int64_t>(sizeof(uint32_t)));
   config.plans_place = take(config.other_method ? blocks * PlanBytes(problem) : 0);
   config.random_masks_bytes = RandomMaskBytes(problem);
@@ -97,7 +110,7 @@ std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> 
   const int m = problem.pattern.m, patch_blocks = PatchBlocks(m);
   std::vector<PassTile> numbered;
   numbered.reserve(tiles.size());
-  int64_t blocks = 0, rows = 0, patches = 0;
+  int64_t blocks = 0, rows = 0, patches = 0, segments = 0;
   for (const Tile& whole : tiles) {
     const int64_t blocks_per_row = BlocksAlong(whole.columns, m);
     const int64_t patches_per_row = BlocksAlong(blocks_per_row, patch_blocks);
@@ -107,8 +120,9 @@ std::vector<PassTile> NumberTiles(const Problem& problem, std::span<const Tile> 
     for (int64_t first = 0; first < whole.rows; first += step) {
       const Tile tile = RowsOf(problem, whole, first, std::min(step, whole.rows - first));
       const int64_t block_rows = BlocksAlong(tile.rows, m);
-      numbered.push_back({tile, blocks, rows, blocks_per_row, patches, patches_per_row});
+      numbered.push_back({tile, blocks, rows, blocks_per_row, patches, patches_per_row, segments});
       rows += block_rows;
+      segments += block_rows * SegmentsOfRow(tile.columns);
       blocks += block_rows * blocks_per_row;
       patches += BlocksAlong(block_rows, patch_blocks) * patches_per_row;
     }
@@ -137,6 +151,7 @@ std::vector<Pass> CutIntoPasses(const Problem& problem, std::span<const PassTile
     }
     passes.back().blocks += blocks;
     passes.back().rows += rows;
+    passes.back().segments += rows * SegmentsOfRow(tile.tile.columns);
     passes.back().patches += BlocksAlong(rows, PatchBlocks(m)) * tile.patches_per_row;
   }
   return passes;

@@ -38,12 +38,17 @@ struct LaunchConfig {
   int threads = 0;          // a CTA
   size_t shared_bytes = 0;  // a CTA
   int64_t blocks_per_pass = 0;
-  int64_t workspace_bytes = 0;  // of a pass: its results, and from these places on
+  int64_t workspace_bytes = 0;  // of a pass, in which lie:
+  int64_t search_place = 0;
+  int64_t results_place = 0;
   int64_t masks_place = 0;
   int64_t plans_place = 0;
   int64_t random_masks_place = 0, random_masks_bytes = 0;
   int64_t parts_place = 0;
   int64_t hard_place = 0;  // the count, and the blocks
+
+  // Whether a kernel may leave blocks without an optimum, and counts them.
+  bool counts_unsolved() const { return general || !exhaustive; }
 
   // In one line, for logs and tests.
   std::string ToString() const;

@@ -27,7 +27,7 @@ bool IsDirect(const void* memory, int64_t bytes) {
 }
 
 void PlaceWorkspace(const LaunchConfig& config, std::byte* workspace, Pass& pass) {
-  pass.results = reinterpret_cast<BlockResult*>(workspace);
+  pass.results = reinterpret_cast<BlockResult*>(workspace + config.results_place);
   pass.masks = reinterpret_cast<uint32_t*>(workspace + config.masks_place);
   pass.plans = reinterpret_cast<int32_t*>(workspace + config.plans_place);
   pass.random_masks = reinterpret_cast<const uint8_t*>(workspace + config.random_masks_place);
@@ -68,8 +68,10 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
                           const PassTile* list, const LaunchConfig& config, std::byte* workspace,
                           int32_t* unsolved, cudaStream_t stream) {
   if (ListBytes(tiles.size()) == 0) list = nullptr;
-  absl::Status status =
-      ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
+  absl::Status status;
+  if (config.counts_unsolved()) {
+    status = ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
+  }
   if (status.ok() && config.random_masks_bytes > 0) {
     status = CopyRandomMasks(
         problem, reinterpret_cast<uint8_t*>(workspace + config.random_masks_place), stream);
@@ -85,6 +87,7 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
   if (config.exhaustive) {
     for (Pass& pass : CutIntoPasses(problem, tiles, std::numeric_limits<int64_t>::max())) {
       pass.list = list;
+      pass.search_sums = reinterpret_cast<SearchSums*>(workspace + config.search_place);
       if (!status.ok()) return status;
       status = ToStatus(LaunchExhaustive(pass, stream), "launch of the exhaustive kernel");
     }
@@ -118,7 +121,7 @@ absl::Status Staging::End() {
   const absl::Status status = ToStatus(cudaStreamSynchronize(stream_.get()), "solving a piece");
   if (status.ok()) CopyOutputs();
   tiles_.clear();
-  if (!status.ok()) return status;
+  if (!status.ok() || !config_.counts_unsolved()) return status;
   int32_t unsolved = 0;
   std::memcpy(&unsolved, outputs_.data(), sizeof(unsolved));
   if (unsolved == 0) return absl::OkStatus();

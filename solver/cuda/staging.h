@@ -15,7 +15,8 @@ namespace tsenor::cuda {
 
 // Enqueues on `stream` the kernels for tiles in device memory; `list` is a copy of `tiles` there,
 // read only if ListBytes() says that there must be one. `workspace` is of config.workspace_bytes;
-// `unsolved` takes the number of blocks that have no optimum. Errors: Unavailable.
+// `unsolved` takes the number of blocks that have no optimum, if config.counts_unsolved(). Errors:
+// Unavailable.
 absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tiles,
                           const PassTile* list, const LaunchConfig& config, std::byte* workspace,
                           int32_t* unsolved, cudaStream_t stream);

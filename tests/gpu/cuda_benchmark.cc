@@ -96,7 +96,14 @@ std::vector<Case> Cases() {
                                 {64, 128}}) {
     cases.push_back({pattern, WeightKind::kGaussian, DType::kFloat32});
   }
-  cases.push_back({{2, 4}, WeightKind::kGaussian, DType::kBFloat16});
+  for (const Pattern pattern : {Pattern{2, 4}, {1, 4}, {3, 4}}) {
+    cases.push_back({pattern, WeightKind::kGaussian, DType::kBFloat16});
+  }
+  for (const WeightKind kind :
+       {WeightKind::kColumnScaled, WeightKind::kSparse, WeightKind::kInt2, WeightKind::kPareto}) {
+    cases.push_back({{2, 4}, kind, DType::kFloat32});
+    cases.push_back({{2, 4}, kind, DType::kBFloat16});
+  }
   cases.push_back({{16, 32}, WeightKind::kGaussian, DType::kBFloat16});
   for (const WeightKind kind : kAllWeightKinds) {
     if (kind != WeightKind::kGaussian) cases.push_back({{16, 32}, kind, DType::kFloat32});

@@ -17,6 +17,7 @@ struct PassTile {
   int64_t blocks_per_row;  // in one block row
   int64_t first_patch;     // number of its first patch (kernels/patch.h) among the pass's
   int64_t patches_per_row;
+  int64_t first_segment;  // the same for an exhaustive search (kernels/exhaustive.h)
 };
 
 // What is found out about one block; sums over the block as in SolveStats.
@@ -30,6 +31,13 @@ struct BlockResult {
   bool proven;
   bool unsolved;     // no optimum was found: the mask is feasible, and no more
   bool falls_short;  // some line that the method constrains keeps fewer than n entries
+};
+
+// What an exhaustive search found in a segment of a block row.
+struct SearchSums {
+  double value;
+  double score_sum;
+  int64_t kept;
 };
 
 // Sums over a part of a block row: the blocks of one patch, but for those that are listed.
@@ -56,11 +64,14 @@ struct Pass {
   int64_t rows;         // block rows
   int64_t first_patch;  // of the patches that the blocks lie in
   int64_t patches;
+  int64_t segments;                   // of an exhaustive search: of all its tiles
   int64_t columns;                    // of the widest tile
   const PassTile* list;               // in device memory; null: the tiles are those of `tile`
   PassTile tile[kTilesInParameters];  // unused if there is a list
 
-  // Workspace in device memory, from block `first_block` on.
+  // Workspace in device memory, from block `first_block` on, or, for an exhaustive search, from the
+  // first segment on.
+  SearchSums* search_sums;
   BlockResult* results;
   uint32_t* masks;    // [block][row][MaskWords(m)]: column j is bit j % 32 of word j / 32
   int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
@@ -73,7 +84,7 @@ struct Pass {
   uint32_t* hard_count;
 
   // The tile that number `number` lies in, where `first` is what tiles begin with:
-  // &PassTile::first_block for blocks, &PassTile::first_row for block rows.
+  // &PassTile::first_block for blocks, &PassTile::first_row for block rows, and so on.
   constexpr const PassTile& TileOf(int64_t number, int64_t PassTile::*first) const {
     const PassTile* const all = list != nullptr ? list : tile;
     int begin = 0, end = tiles;
@@ -84,7 +95,7 @@ struct Pass {
     return all[begin];
   }
 };
-static_assert(sizeof(Pass) <= 4096);
+static_assert(sizeof(Pass) <= 4092);  // and one int
 
 // Lines that the patch kernel gives a block of m lines: the least power of two from 8 on. A patch
 // has kPatchLines rows and columns of these.

@@ -5,35 +5,51 @@
 
 namespace tsenor::cuda {
 
-// One type for each DType: what an element is in memory, and its exact float32.
+// One type for each DType: what an element is in memory, its exact float32, and how many binary
+// places that has after its first one.
 struct Float32Element {
   using Bits = float;
+  static constexpr int kFractionBits = 23;
   static __device__ float ToFloat(float element) { return element; }
 };
 
-// A format narrower than float32, of one sign bit, some exponent bits and the rest fraction. A
-// magnitude from kFirstSpecial on is infinity or NaN. As in solver/scores.cc: the fields move to
-// where float32 has them, and a product with a power of two corrects the exponent's bias, exactly,
-// for subnormals too.
-template <typename BitsType, int kExponentBits, uint32_t kFirstSpecial>
-struct NarrowElement {
-  using Bits = BitsType;
-  static __device__ float ToFloat(Bits bits) {
-    constexpr int kToTheTop = 32 - 8 * sizeof(Bits);
-    constexpr int kToExponent = 8 - kExponentBits;
-    constexpr uint32_t kBias = (1u << (kExponentBits - 1)) - 1;
-    const uint32_t top = static_cast<uint32_t>(bits) << kToTheTop;
-    const uint32_t magnitude = (top & 0x7fffffff) >> kToExponent;
-    const float correction = __uint_as_float((127 + 127 - kBias) << 23);
-    const uint32_t finite = __float_as_uint(__uint_as_float(magnitude) * correction);
-    const bool special = magnitude >= kFirstSpecial << kToTheTop >> kToExponent;
-    return __uint_as_float((top & 0x80000000) | (special ? magnitude | 0x7f800000 : finite));
+struct Float16Element {
+  using Bits = uint16_t;
+  static constexpr int kFractionBits = 10;
+  static __device__ float ToFloat(uint16_t bits) {
+    float element;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(element) : "h"(bits));
+    return element;
   }
 };
 
-using Float16Element = NarrowElement<uint16_t, 5, 0x7c00>;
-using BFloat16Element = NarrowElement<uint16_t, 8, 0x7f80>;
-using Float8E4M3Element = NarrowElement<uint8_t, 4, 0x7f>;
-using Float8E5M2Element = NarrowElement<uint8_t, 5, 0x7c>;
+struct BFloat16Element {
+  using Bits = uint16_t;
+  static constexpr int kFractionBits = 7;
+  static __device__ float ToFloat(uint16_t bits) { return __uint_as_float(uint32_t{bits} << 16); }
+};
+
+struct Float8E5M2Element {
+  using Bits = uint8_t;
+  static constexpr int kFractionBits = 2;
+  static __device__ float ToFloat(uint8_t bits) {
+    return Float16Element::ToFloat(static_cast<uint16_t>(bits << 8));
+  }
+};
+
+// As in solver/scores.cc: the fields move to where float32 has them, and a product with a power of
+// two corrects the exponent's bias, exactly, for subnormals too. There is no infinity.
+struct Float8E4M3Element {
+  using Bits = uint8_t;
+  static constexpr int kFractionBits = 3;
+  static __device__ float ToFloat(uint8_t bits) {
+    constexpr uint32_t kNan = 0x7f;
+    const uint32_t top = uint32_t{bits} << 24;
+    const uint32_t magnitude = (top & 0x7fffffff) >> 4;
+    const uint32_t finite = __float_as_uint(__uint_as_float(magnitude) * 0x1p120f);
+    const bool special = (bits & kNan) == kNan;
+    return __uint_as_float((top & 0x80000000) | (special ? 0x7fffffff : finite));
+  }
+};
 
 }  // namespace tsenor::cuda
