@@ -91,6 +91,18 @@ TEST(LaunchConfigTest, ExhaustiveSearchTakesTheGeneralKernelTooIfPotentialsAreWa
 
 // Each pass has whole rows of patches, whose numbers and parts follow each other; parts and lists
 // of all blocks fit into the workspace.
+TEST(LaunchConfigTest, AnExhaustiveSearchTakesMemoryOnlyForRowsOfMoreThanOneSegment) {
+  Tile tiles[] = {TileOf(400, 8192), TileOf(4, 8)};
+  EXPECT_EQ(ConfigFor(ProblemOf(2, 4), tiles).workspace_bytes, 0);
+  EXPECT_FALSE(ConfigFor(ProblemOf(2, 4), tiles).counts_unsolved());
+  tiles[0].columns = 8193;
+  EXPECT_EQ(ConfigFor(ProblemOf(2, 4), tiles).workspace_bytes,
+            Aligned(201 * int64_t{sizeof(SearchSums)}));
+  const auto numbered = NumberTiles(ProblemOf(2, 4), tiles);
+  EXPECT_EQ(numbered.back().first_segment, 200);
+  EXPECT_EQ(CutIntoPasses(ProblemOf(2, 4), numbered, 1 << 30).at(0).segments, 201);
+}
+
 TEST(CutIntoPassesTest, LargeTilesAreCutIntoPassesOfWholePatches) {
   for (const Pattern pattern : {Pattern{4, 8}, {3, 7}, {8, 16}, {10, 20}, {16, 32}, {64, 128}}) {
     SCOPED_TRACE(pattern.m);
