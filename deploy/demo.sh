@@ -40,7 +40,9 @@ trap 'exit 143' TERM
 start_server() {
   address="unix:$folder/socket"
   : >"$folder/server.log" # so that grep finds it before the server has started
-  "$bin/tsenor-server" --listen "$address" >>"$folder/server.log" 2>&1 &
+  # Client and server share this machine: the server reads the weights itself.
+  "$bin/tsenor-server" --listen "$address" --weights-directory "$(dirname "$weights")" \
+    >>"$folder/server.log" 2>&1 &
   server=$!
   tenths=0
   until grep -q '^listening on' "$folder/server.log"; do

@@ -20,6 +20,12 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
+// A millisecond of work for each thread, and so much in all that what comes with each batch (two
+// callers that wake, and interrupt threads at work) does not show: with a quarter of it, a
+// checkpoint takes 2 % more processor time end to end (AMD EPYC, 2 cores, 2026-11-23: `tsenor mask`
+// of tests/bench/end_to_end.py by reference). More would only wait longer.
+constexpr int64_t kBatchElements = int64_t{8} << 20;
+
 // The cores that this process may run on (its cpuset; a CPU quota is not seen).
 int AvailableCores() {
   cpu_set_t cores;
@@ -45,11 +51,10 @@ class CpuSolver final : public Solver {
       : info_{.name = "cpu",
               .device = ProcessorName(),
               .threads = threads,
-              // The second one begins when the first one's last block rows leave threads without
-              // work, and runs while its caller deals with the answer.
+              // Threads go on with the second one as soon as the first one's block rows are taken,
+              // while its caller deals with the answer.
               .batches_in_flight = 2,
-              // Some milliseconds of work for each thread: more would only wait longer.
-              .efficient_batch_elements = int64_t{threads} << 18},
+              .efficient_batch_elements = std::max(int64_t{threads} << 18, kBatchElements)},
         pool_(threads - 1) {}
 
   const SolverInfo& info() const override { return info_; }

@@ -93,9 +93,11 @@ def children_cpu_seconds():
 
 def mask(program, checkpoint, folder, pattern, transfer, address, process):
     """One `tsenor mask` over the checkpoint."""
-    report = folder / "report.json"
+    report, masks = folder / "report.json", folder / "masks.safetensors"
+    for old in [report, masks]:  # replaced, they would have to be freed in the time that counts
+        old.unlink(missing_ok=True)
     command = [program, "mask", checkpoint, "--server", address, "--pattern", pattern, "--quiet"]
-    command += ["--out", folder / "masks.safetensors", "--report", report, "--transfer", transfer]
+    command += ["--out", masks, "--report", report, "--transfer", transfer]
     client_before, server_before = children_cpu_seconds(), cpu_seconds(process)
     busy_before, idle_before = machine_seconds()
     start = time.perf_counter()
