@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "solver/validate.h"
@@ -31,8 +32,9 @@ absl::Status ValidatePath(const std::string& path) {
   }
   const std::vector<std::string> names = absl::StrSplit(path, '/');
   if (path.front() == '/' || std::find(names.begin(), names.end(), "..") != names.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "file.path is ", path, "; it must be relative to the server's directory, without \"..\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("file.path is ", Shown(path),
+                     "; it must be relative to the server's directory, without \"..\""));
   }
   return absl::OkStatus();
 }
@@ -57,6 +59,12 @@ absl::Status ValidateFile(const FileRange& file, int64_t tensor_bytes) {
 }
 
 }  // namespace
+
+std::string Shown(const std::string& path) {
+  constexpr size_t kShownBytes = 256;
+  return absl::StrCat(absl::CHexEscape(path.substr(0, kShownBytes)),
+                      path.size() > kShownBytes ? "..." : "");
+}
 
 absl::Status ValidateTensor(const TensorSpec& spec, const Limits& limits) {
   if (static_cast<int64_t>(spec.name.size()) > kMaxNameBytes) {

@@ -28,6 +28,10 @@ struct FileRange {
 // Longest path, in bytes: Linux takes no longer one.
 inline constexpr size_t kMaxPathBytes = 4095;
 
+// A path as errors and logs may show it: printable ASCII, other bytes escaped as in C, and no more
+// than its first 256 bytes, because the transport limits the size of an error.
+std::string Shown(const std::string& path);
+
 // The header of a request. Thread-compatible.
 struct TensorSpec {
   std::string name;

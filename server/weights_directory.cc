@@ -26,10 +26,12 @@ int OpenBeneath(int directory, const std::string& path) {
 }
 
 // What came of the file at `path`, as a client may hear it.
-absl::Status FileError(int error, const std::string& path) {
+absl::Status FileError(int error, const std::string& file_path) {
+  const std::string path = Shown(file_path);
   switch (error) {
     case ENOENT:
     case ENOTDIR:
+    case ENAMETOOLONG:  // a part of it is longer than any name
       return absl::NotFoundError(absl::StrCat("file.path ", path, ": no such file"));
     case EXDEV:
       return absl::PermissionDeniedError(
@@ -107,7 +109,7 @@ absl::Status WeightsFile::Read(int64_t offset, std::span<std::byte> bytes) {
   }
   if (absl::Status status = CheckState(); !status.ok() || bytes.empty()) return status;
   return absl::FailedPreconditionError(
-      absl::StrCat("file.path ", range_.path, " ended at byte ", position));
+      absl::StrCat("file.path ", Shown(range_.path), " ended at byte ", position));
 }
 
 absl::Status WeightsFile::CheckState() const {
@@ -116,8 +118,8 @@ absl::Status WeightsFile::CheckState() const {
   const auto size = static_cast<uint64_t>(info.st_size);
   if (size == range_.file_bytes && MtimeNs(info) == range_.mtime_ns) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("file.path ", range_.path, " is another file or has changed: it has ", size,
-                   " bytes and was modified at ", MtimeNs(info), " ns; file.file_bytes is ",
+      absl::StrCat("file.path ", Shown(range_.path), " is another file or has changed: it has ",
+                   size, " bytes and was modified at ", MtimeNs(info), " ns; file.file_bytes is ",
                    range_.file_bytes, " and file.mtime_ns ", range_.mtime_ns));
 }
 

@@ -52,6 +52,13 @@ TEST_F(WeightsDirectoryTest, OpensFilesAndRelativeLinksBelowIt) {
   }
 }
 
+TEST_F(WeightsDirectoryTest, ErrorsShowPathsShortenedAndEscaped) {
+  const std::string name(300, 'x');  // longer than any name may be
+  ExpectError(OpenFile(name), absl::StatusCode::kNotFound, std::string(256, 'x') + "...: no such");
+  ExpectError(OpenFile("a\nb\xff"), absl::StatusCode::kNotFound,
+              "file.path a\\nb\\xff: no such file");
+}
+
 TEST_F(WeightsDirectoryTest, NothingLeadsOut) {
   WriteWholeFile(directory_ / "secret", "x");
   std::filesystem::create_symlink("../secret", directory_ / "open/out");
