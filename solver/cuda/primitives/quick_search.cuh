@@ -7,7 +7,9 @@
 // that rounding could have decided.
 #pragma once
 
+#include <bit>
 #include <cfloat>
+#include <cmath>
 #include <cstdint>
 
 namespace tsenor::cuda {
@@ -33,7 +35,7 @@ inline __device__ float Total(const float (&row)[4][4]) {
 // nothing of any score. False if a sum could overflow, or is no number.
 inline __device__ bool AreWhole(const float (&row)[4][4], float total) {
   constexpr uint32_t kExponent = 0x7f800000;
-  const float power = __uint_as_float(__float_as_uint(total) & kExponent);
+  const float power = std::bit_cast<float>(std::bit_cast<uint32_t>(total) & kExponent);
   bool whole = total < 0x1p126f;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
