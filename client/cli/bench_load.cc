@@ -50,8 +50,10 @@ std::unique_ptr<grpc::GenericStub> Connect(const LoadOptions& options) {
   if (const std::string& name = options.call.security.tls_server_name; !name.empty()) {
     arguments.SetSslTargetNameOverride(name);
   }
-  return std::make_unique<grpc::GenericStub>(
-      grpc::CreateCustomChannel(options.server, options.credentials, arguments));
+  return std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(
+      options.server,
+      options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
+      arguments));
 }
 
 // Processor times at one moment.

@@ -34,7 +34,9 @@ struct LoadOptions {
   std::string server;
   int connections = 1;
   int max_in_flight = 1024;  // calls of an open loop at once; later ones wait for their turn
-  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  // Null: no TLS. Made late: gRPC starts threads with its first object, and InterruptWatcher must
+  // come before every thread of every command.
+  std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
   BenchCallOptions call = {};
   uint64_t seed = 1;
 };
