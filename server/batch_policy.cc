@@ -15,7 +15,7 @@ BatchDecision DecideBatch(std::span<const QueueState> queues, int idle_workers, 
     const Time due = queue.oldest + config.max_batch_delay;
     if (queue.elements < config.max_batch_elements && due > now) {
       until = std::min(until, due);
-    } else if (chosen == nullptr || queue.oldest < chosen->oldest) {
+    } else if (chosen == nullptr || queue.first.Precedes(chosen->first)) {
       chosen = &queue;
     }
   }

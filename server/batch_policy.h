@@ -1,11 +1,13 @@
 // When to launch a batch, of what, and how large: a pure function.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "server/clock.h"
+#include "server/fair_share.h"
 
 namespace tsenor::server {
 
@@ -16,13 +18,17 @@ struct BatchConfig {
   // How long an idle worker waits for a batch to fill, counted from its oldest piece. 0: not at
   // all; batches then fill only while workers are busy, which costs nobody time.
   Duration max_batch_delay = Duration::zero();
+  // How long work waits until it counts as one priority higher: what bounds the wait of the lowest.
+  // 0: priorities do not count.
+  Duration priority_ageing = std::chrono::seconds(5);
 };
 
 // What is queued for one problem: pieces that may share a batch.
 struct QueueState {
   int64_t elements = 0;
   int64_t pieces = 0;  // >= 1
-  Time oldest;         // when its first piece was queued
+  Time oldest;         // when the piece that waits longest was queued
+  Turn first;          // of the piece that goes next
 };
 
 // What a worker does next.
@@ -39,7 +45,7 @@ struct BatchDecision {
   int64_t max_elements = 0;
 };
 
-// An idle worker launches at once the queue with the oldest piece among those that are full or have
+// An idle worker launches at once the queue whose turn it is among those that are full or have
 // waited max_batch_delay. Busy workers launch nothing: what arrives meanwhile is the next batch.
 BatchDecision DecideBatch(std::span<const QueueState> queues, int idle_workers, Time now,
                           const BatchConfig& config);

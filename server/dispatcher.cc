@@ -87,13 +87,7 @@ void Dispatcher::Work(Solver& solver) {
   ++idle_workers_;
   while (refusal_.ok() && solver.health().ok()) {
     const Time now = clock_.Now();
-    if (auto dead = queue_.TakeDead(now); !dead.empty()) {
-      lock.unlock();
-      Drop(std::move(dead), now);
-      lock.lock();
-      continue;
-    }
-    const std::vector<QueueState> states = queue_.states();
+    const std::vector<QueueState> states = queue_.states(now);
     const BatchDecision decision = DecideBatch(states, idle_workers_, now, config_);
     switch (decision.action) {
       case BatchDecision::kSleep:
@@ -103,12 +97,13 @@ void Dispatcher::Work(Solver& solver) {
         changed_.wait_for(lock, decision.until - now);
         break;
       case BatchDecision::kLaunch: {
-        auto pieces = queue_.Take(decision.queue, decision.max_elements);
+        auto [pieces, dead] = queue_.Take(decision.queue, decision.max_elements, now);
         // This worker may have been the one that knew when the rest falls due.
         if (queue_.pieces() > 0) changed_.notify_one();
         --idle_workers_;
         lock.unlock();
-        SolveBatch(solver, std::move(pieces));
+        Drop(std::move(dead), now);
+        if (!pieces.empty()) SolveBatch(solver, std::move(pieces));
         lock.lock();
         ++idle_workers_;
         break;

@@ -55,11 +55,11 @@ class Dispatcher final : public PieceScheduler {
   Observer& observer_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;  // queue_ or refusal_; or a worker ends
-  RequestQueue queue_;               // guarded by mutex_
-  int idle_workers_ = 0;             // guarded by mutex_
-  int workers_left_ = 0;             // whose solver is not lost; guarded by mutex_
-  absl::Status refusal_;             // why pieces go straight back, or OK; guarded by mutex_
+  std::condition_variable changed_;              // queue_ or refusal_; or a worker ends
+  RequestQueue queue_{config_.priority_ageing};  // guarded by mutex_
+  int idle_workers_ = 0;                         // guarded by mutex_
+  int workers_left_ = 0;                         // whose solver is not lost; guarded by mutex_
+  absl::Status refusal_;  // why pieces go straight back, or OK; guarded by mutex_
 
   std::vector<std::thread> workers_;  // set by the constructor, emptied by Stop()
 };

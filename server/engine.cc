@@ -31,9 +31,9 @@ Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solve
       clock_(clock),
       observer_(observer),
       weights_directory_(weights_directory),
-      budget_(limits.memory_budget_bytes, observer),
-      norms_budget_(limits.norms_budget_bytes(), unobserved_),
-      reading_budget_(limits.reading_budget_bytes(), unobserved_),
+      budget_(limits.memory_budget_bytes, observer, clock, batch.priority_ageing),
+      norms_budget_(limits.norms_budget_bytes(), unobserved_, clock, batch.priority_ageing),
+      reading_budget_(limits.reading_budget_bytes(), unobserved_, clock, batch.priority_ageing),
       dispatcher_(solvers_, batch, clock, observer),
       watch_([this] { Watch(); }) {
   if (weights_directory_ == nullptr) return;
@@ -55,7 +55,8 @@ void Engine::Stop() {
   dispatcher_.Stop();
 }
 
-absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time deadline) {
+absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, std::string client,
+                                                       Time deadline) {
   Sessions::iterator place;
   {
     std::lock_guard lock(mutex_);
@@ -72,7 +73,7 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, Time d
   auto session = std::make_shared<Session>(
       SessionServices{limits_, clock_, budget_, norms_budget_, dispatcher_, observer_,
                       files_.has_value() ? &*files_ : nullptr},
-      peer, deadline);
+      peer, std::move(client), deadline);
   std::lock_guard lock(mutex_);
   *place = session;
   // The peer's pointer keeps the session and its place; pieces keep the session alone.

@@ -39,9 +39,11 @@ class Engine {
          const WeightsDirectory* weights_directory = nullptr, std::string fallback_reason = "");
   ~Engine();
 
-  // A session for `peer`; it counts against Limits::max_streams for as long as the pointer is held.
+  // A session for `peer`, of `client`'s share; it counts against Limits::max_streams for as long as
+  // the pointer is held.
   // Errors: ResourceExhausted when that many are held; Unavailable after StopAdmitting().
-  absl::StatusOr<std::shared_ptr<Session>> Admit(SessionPeer& peer, Time deadline);
+  absl::StatusOr<std::shared_ptr<Session>> Admit(SessionPeer& peer, std::string client,
+                                                 Time deadline);
 
   // From now on every session is refused.
   void StopAdmitting();

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <iterator>
@@ -28,6 +29,21 @@ absl::Status GivenUp(const grpc::CallbackServerContext& context) {
   return context.deadline() <= std::chrono::system_clock::now()
              ? absl::DeadlineExceededError("the deadline came before the tensor was solved")
              : absl::CancelledError("the call was cancelled");
+}
+
+// The metadata by which a client may say which share its calls are part of.
+constexpr char kClientIdKey[] = "tsenor-client-id";
+
+// Bytes of it that count: every piece has a copy.
+constexpr size_t kMaxClientIdBytes = 128;
+
+// Whose share of the server an RPC is part of: the client's as it says, or else its connection's.
+std::string ClientOf(const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto id = metadata.find(kClientIdKey);
+  if (id == metadata.end()) return context.peer();
+  // No peer's address begins like this: nobody shares with another by accident.
+  return "id:" + std::string(id->second.data(), std::min(id->second.size(), kMaxClientIdBytes));
 }
 
 // Counts one RPC. Thread-compatible.
@@ -78,7 +94,7 @@ class SolveStreamCall final
       SolveStreamCall::Fail(authentic);
       return;
     }
-    auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
+    auto session = engine.Admit(*this, ClientOf(*context), DeadlineOf(*context, engine.clock()));
     if (!session.ok()) {
       SolveStreamCall::Fail(session.status());
       return;
@@ -165,7 +181,7 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
       SolveCall::Fail(authentic);
       return;
     }
-    auto session = engine.Admit(*this, DeadlineOf(*context, engine.clock()));
+    auto session = engine.Admit(*this, ClientOf(*context), DeadlineOf(*context, engine.clock()));
     if (!session.ok()) {
       SolveCall::Fail(session.status());
       return;

@@ -12,11 +12,12 @@ void MemoryBudget::Grant::Shrink(int64_t bytes) {
   budget_->Release(freed);
 }
 
-void MemoryBudget::Acquire(int64_t bytes, Callback ready) {
+void MemoryBudget::Acquire(const Origin& origin, int64_t bytes, Callback ready) {
   assert(bytes >= 0 && bytes <= total_);
+  const Time now = clock_.Now();
   {
     std::lock_guard lock(mutex_);
-    waiters_.push_back({bytes, std::move(ready)});
+    waiters_.Push(origin, bytes, now, {bytes, std::move(ready)});
   }
   Serve();
 }
@@ -49,9 +50,10 @@ void MemoryBudget::Serve() {
   std::unique_lock lock(mutex_);
   if (serving_) return;  // whoever serves looks again before it stops
   serving_ = true;
-  while (!waiters_.empty() && waiters_.front().bytes <= total_ - used_) {
-    Waiter waiter = std::move(waiters_.front());
-    waiters_.pop_front();
+  while (!waiters_.empty()) {
+    const Time now = clock_.Now();
+    if (waiters_.first(now, priority_ageing_).bytes > total_ - used_) break;
+    Waiter waiter = waiters_.TakeFirst(now, priority_ageing_, /*served=*/true);
     used_ += waiter.bytes;
     lock.unlock();
     observer_.OnMemoryChange(waiter.bytes);

@@ -2,19 +2,23 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "server/clock.h"
+#include "server/fair_queue.h"
+#include "server/fair_share.h"
 #include "server/observer.h"
 
 namespace tsenor::server {
 
-// A number of bytes, handed out first come, first served. Nobody blocks: who asks is called back.
+// A number of bytes, handed out in equal shares to the clients that wait, by priorities that age
+// (fair_share.h). Nobody blocks: who asks is called back.
 //
-// Invariant: 0 <= used() <= total(), and every byte used is held by exactly one Grant. The budget
+// Invariant: 0 <= used() <= total(), and every byte used is held by exactly one Grant. Nobody is
+// served past the one whose turn it is, however little he asks for. The budget
 // outlives its grants and does not own the memory that they stand for. Thread-safe.
 class MemoryBudget {
  public:
@@ -45,13 +49,15 @@ class MemoryBudget {
   };
   using Callback = absl::AnyInvocable<void(Grant)>;
 
-  // REQUIRES: `total` >= 0; `observer` outlives the budget.
-  MemoryBudget(int64_t total, Observer& observer) : total_(total), observer_(observer) {}
+  // `priority_ageing`: as BatchConfig::priority_ageing.
+  // REQUIRES: `total` >= 0; `observer` and `clock` outlive the budget.
+  MemoryBudget(int64_t total, Observer& observer, const Clock& clock, Duration priority_ageing)
+      : total_(total), observer_(observer), clock_(clock), priority_ageing_(priority_ageing) {}
 
-  // Calls `ready` once with a grant of `bytes`, after everyone who asked before was served: now, if
-  // that many are free, or from the thread that frees them. No lock is held during the call.
-  // REQUIRES: 0 <= bytes <= total().
-  void Acquire(int64_t bytes, Callback ready);
+  // Calls `ready` once with a grant of `bytes`, when it is the turn of `origin`: now, if nobody
+  // waits and that many are free, or from the thread that frees them. No lock is held during the
+  // call. REQUIRES: 0 <= bytes <= total().
+  void Acquire(const Origin& origin, int64_t bytes, Callback ready);
 
   // A grant of `bytes` at once, past everyone who waits; nothing if they are not free.
   std::optional<Grant> TryAcquire(int64_t bytes);
@@ -66,15 +72,18 @@ class MemoryBudget {
   };
 
   void Release(int64_t bytes);
-  // Serves waiters, in order, for as long as the first one fits.
+  // Serves waiters, by turns, for as long as the first one fits.
   void Serve();
 
   const int64_t total_;
   Observer& observer_;
+  const Clock& clock_;
+  const Duration priority_ageing_;
 
   mutable std::mutex mutex_;
-  int64_t used_ = 0;            // guarded by mutex_
-  std::deque<Waiter> waiters_;  // in order of arrival; guarded by mutex_
+  int64_t used_ = 0;                   // guarded by mutex_
+  FairShare share_;                    // of waiters_; guarded by mutex_
+  FairQueue<Waiter> waiters_{share_};  // guarded by mutex_
   // One thread at a time serves: a callback that gives its grant back at once must not recurse into
   // the next.
   bool serving_ = false;  // guarded by mutex_

@@ -56,6 +56,8 @@ struct Piece {
 
   std::shared_ptr<PieceOwner> owner;  // set while the piece is with the scheduler or the reader
   Time deadline = Time::max();        // after it, the piece is dropped
+  std::string client;                 // whose share it is part of
+  int priority = 0;                   // in [kMinPriority, kMaxPriority]
 
   // Filled in on the way.
   Time completed;             // last byte arrived

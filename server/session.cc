@@ -34,8 +34,9 @@ absl::Status NoFiles() {
 
 }  // namespace
 
-Session::Session(const SessionServices& services, SessionPeer& peer, Time deadline)
-    : services_(services), peer_(peer), deadline_(deadline) {}
+Session::Session(const SessionServices& services, SessionPeer& peer, std::string client,
+                 Time deadline)
+    : services_(services), peer_(peer), client_(std::move(client)), deadline_(deadline) {}
 
 template <typename Event>
 void Session::Post(Event event) {
@@ -219,7 +220,8 @@ template <typename Use>
 void Session::Acquire(MemoryBudget& budget, int64_t bytes, Use use) {
   // Not owned by its wait: a session that has ended holds memory until it is gone, and must not
   // hold it until others make room for a piece that nobody wants.
-  budget.Acquire(bytes, [weak = weak_from_this(), use](MemoryBudget::Grant grant) {
+  const Origin origin = {client_, spec_->priority};
+  budget.Acquire(origin, bytes, [weak = weak_from_this(), use](MemoryBudget::Grant grant) {
     const std::shared_ptr<Session> self = weak.lock();
     if (self == nullptr) return;
     self->Post([use, grant = std::move(grant)]() mutable { use(std::move(grant)); });
@@ -248,6 +250,8 @@ std::unique_ptr<Piece> Session::MakePiece(MemoryBudget::Grant grant) const {
   piece->column_norms = column_norms_;
   piece->grant = std::move(grant);
   piece->deadline = deadline_;
+  piece->client = client_;
+  piece->priority = spec_->priority;
   return piece;
 }
 
@@ -361,8 +365,9 @@ void Session::Fail(const absl::Status& why) {
   reading_grant_ = {};
   solved_.clear();
   // The mask in flight stays: the transport may still be reading it.
-  services_.scheduler.DropDead();
-  if (services_.files != nullptr) services_.files->reader.DropDead();
+  // They look at everything that waits, of whomever.
+  if (scheduled_pieces_ > 0) services_.scheduler.DropDead();
+  if (with_reader_) services_.files->reader.DropDead();
   peer_.Fail(why);
 }
 

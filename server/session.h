@@ -100,8 +100,9 @@ struct SessionServices {
 // Strand, one at a time, and members without a lock are touched by events alone. Thread-safe.
 class Session final : public PieceOwner, public std::enable_shared_from_this<Session> {
  public:
-  // `peer` lives until Finish() or Fail() is called on it. Pieces are dropped after `deadline`.
-  Session(const SessionServices& services, SessionPeer& peer, Time deadline);
+  // `peer` lives until Finish() or Fail() is called on it. Memory and batches come out of
+  // `client`'s share. Pieces are dropped after `deadline`.
+  Session(const SessionServices& services, SessionPeer& peer, std::string client, Time deadline);
 
   // Asks the peer for the first message. Call once, first.
   void Start();
@@ -161,6 +162,7 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
 
   const SessionServices services_;
   SessionPeer& peer_;
+  const std::string client_;
   const Time deadline_;
   Strand strand_;
   std::atomic<bool> finished_ = false;

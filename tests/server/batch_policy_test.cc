@@ -12,6 +12,11 @@ using std::chrono::milliseconds;
 
 constexpr Time kStart = Time(std::chrono::hours(1));
 
+// A queue whose first piece is its oldest: the older, the earlier its turn.
+QueueState Queue(int64_t elements, int64_t pieces, Time oldest) {
+  return {elements, pieces, oldest, {.arrived = oldest}};
+}
+
 BatchConfig Config(int64_t max_elements, Duration delay = Duration::zero()) {
   return {.max_batch_elements = max_elements, .max_batch_delay = delay};
 }
@@ -21,7 +26,7 @@ TEST(BatchPolicy, NothingQueuedSleeps) {
 }
 
 TEST(BatchPolicy, IdleWorkerLaunchesTheSmallestPieceAtOnce) {
-  const std::vector<QueueState> queues = {{1, 1, kStart}};
+  const std::vector<QueueState> queues = {Queue(1, 1, kStart)};
   const BatchDecision decision = DecideBatch(queues, 1, kStart, Config(100));
   EXPECT_EQ(decision.action, BatchDecision::kLaunch);
   EXPECT_EQ(decision.queue, 0u);
@@ -29,20 +34,28 @@ TEST(BatchPolicy, IdleWorkerLaunchesTheSmallestPieceAtOnce) {
 }
 
 TEST(BatchPolicy, BusyWorkersLaunchNothingHoweverMuchWaits) {
-  const std::vector<QueueState> queues = {{1000000, 99, kStart - milliseconds(500)}};
+  const std::vector<QueueState> queues = {Queue(1000000, 99, kStart - milliseconds(500))};
   EXPECT_EQ(DecideBatch(queues, 0, kStart, Config(100)).action, BatchDecision::kSleep);
 }
 
 TEST(BatchPolicy, TheOldestQueueGoesFirst) {
-  const std::vector<QueueState> queues = {{50, 1, kStart - milliseconds(1)},
-                                          {1, 1, kStart - milliseconds(3)},
-                                          {500, 5, kStart - milliseconds(2)}};
+  const std::vector<QueueState> queues = {Queue(50, 1, kStart - milliseconds(1)),
+                                          Queue(1, 1, kStart - milliseconds(3)),
+                                          Queue(500, 5, kStart - milliseconds(2))};
   EXPECT_EQ(DecideBatch(queues, 2, kStart, Config(100)).queue, 1u);
+}
+
+TEST(BatchPolicy, TheQueueWhoseTurnItIsGoesFirstHoweverOldTheOthers) {
+  std::vector<QueueState> queues(4, Queue(50, 1, kStart - milliseconds(9)));
+  queues[1].first = {.level = 1, .last_served = 5, .tag = 7};
+  queues[2].first = {.level = 1, .last_served = 3, .tag = 9};
+  queues[3].first = {.level = 1, .last_served = 3, .tag = 8, .arrived = kStart};
+  EXPECT_EQ(DecideBatch(queues, 1, kStart, Config(100)).queue, 3u);
 }
 
 TEST(BatchPolicy, WithADelayAnIdleWorkerWaitsForTheBatchToFill) {
   const BatchConfig config = Config(100, milliseconds(10));
-  std::vector<QueueState> queues = {{30, 1, kStart}, {30, 1, kStart + milliseconds(2)}};
+  std::vector<QueueState> queues = {Queue(30, 1, kStart), Queue(30, 1, kStart + milliseconds(2))};
   Time now = kStart + milliseconds(2);
   BatchDecision decision = DecideBatch(queues, 1, now, config);
   EXPECT_EQ(decision.action, BatchDecision::kWait);
@@ -61,8 +74,8 @@ TEST(BatchPolicy, WithADelayAnIdleWorkerWaitsForTheBatchToFill) {
 }
 
 TEST(BatchPolicy, AFullQueueDoesNotOvertakeAnOlderOneWhoseTimeIsUp) {
-  const std::vector<QueueState> queues = {{100, 1, kStart - milliseconds(5)},
-                                          {1, 1, kStart - milliseconds(11)}};
+  const std::vector<QueueState> queues = {Queue(100, 1, kStart - milliseconds(5)),
+                                          Queue(1, 1, kStart - milliseconds(11))};
   EXPECT_EQ(DecideBatch(queues, 1, kStart, Config(100, milliseconds(10))).queue, 1u);
 }
 

@@ -55,7 +55,7 @@ class DispatcherTest : public ::testing::Test {
  protected:
   void Start(int64_t max_batch_elements = 1 << 20) {
     Solver* const solvers[] = {&solver_};
-    dispatcher_.emplace(solvers, BatchConfig{max_batch_elements, Duration::zero()}, clock_,
+    dispatcher_.emplace(solvers, BatchConfig{.max_batch_elements = max_batch_elements}, clock_,
                         observer_);
   }
   std::unique_ptr<Piece> Make(int64_t columns) {
@@ -70,7 +70,7 @@ class DispatcherTest : public ::testing::Test {
 
   FakeClock clock_;
   CountingObserver observer_;
-  MemoryBudget budget_{1 << 20, observer_};
+  MemoryBudget budget_{1 << 20, observer_, clock_, Duration::zero()};
   FakeSolver solver_;
   std::shared_ptr<FakeOwner> owner_ = std::make_shared<FakeOwner>();
   std::optional<Dispatcher> dispatcher_;
@@ -209,7 +209,7 @@ TEST_F(DispatcherTest, ASolverThatIsLostLeavesTheWorkToTheOthers) {
   FakeSolver other;
   other.mutable_info().name = "other";
   Solver* const solvers[] = {&solver_, &other};
-  dispatcher_.emplace(solvers, BatchConfig{1, Duration::zero()}, clock_, observer_);
+  dispatcher_.emplace(solvers, BatchConfig{.max_batch_elements = 1}, clock_, observer_);
   solver_.Block();
   other.Block();
   dispatcher_->Submit(Make(4));

@@ -109,10 +109,11 @@ class EngineTest : public ::testing::Test {
     engine_ = std::make_unique<Engine>(limits_, BatchConfig(), std::vector<Solver*>{&solver_},
                                        clock_, observer_);
   }
-  std::unique_ptr<WholeTensorPeer> Run(int64_t rows, int64_t columns, size_t chunk_bytes = 1000) {
+  std::unique_ptr<WholeTensorPeer> Run(int64_t rows, int64_t columns, size_t chunk_bytes = 1000,
+                                       const std::string& client = "client") {
     auto peer = std::make_unique<WholeTensorPeer>(MakeSpec(rows, columns), Weights(rows * columns),
                                                   chunk_bytes);
-    auto session = engine_->Admit(*peer, Time::max());
+    auto session = engine_->Admit(*peer, client, Time::max());
     EXPECT_TRUE(session.ok()) << session.status();
     peer->Run(*std::move(session));
     return peer;
@@ -173,11 +174,11 @@ TEST_F(EngineTest, RefusesMoreStreamsThanAllowedUntilOneEnds) {
   auto b = Run(2, 2);
   ASSERT_TRUE(a->Wait() && b->Wait());
   WholeTensorPeer third(MakeSpec(2, 2), Weights(4), 16);
-  const auto refused = engine_->Admit(third, Time::max());
+  const auto refused = engine_->Admit(third, "client", Time::max());
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_NE(refused.status().message().find("2 (max-streams)"), absl::string_view::npos);
   a.reset();
-  EXPECT_TRUE(engine_->Admit(third, Time::max()).ok());
+  EXPECT_TRUE(engine_->Admit(third, "client", Time::max()).ok());
 }
 
 TEST_F(EngineTest, RefusesSessionsOnceItStopsAdmitting) {
@@ -189,7 +190,7 @@ TEST_F(EngineTest, RefusesSessionsOnceItStopsAdmitting) {
   engine_->StopAdmitting();
   EXPECT_TRUE(absl::IsUnavailable(engine_->CheckAdmitting()));
   WholeTensorPeer late(MakeSpec(2, 2), {}, 1);
-  EXPECT_TRUE(absl::IsUnavailable(engine_->Admit(late, Time::max()).status()));
+  EXPECT_TRUE(absl::IsUnavailable(engine_->Admit(late, "client", Time::max()).status()));
   solver_.Unblock();
   ASSERT_TRUE(solving->Wait());
   EXPECT_TRUE(solving->summary().has_value());
@@ -213,7 +214,7 @@ TEST_F(EngineTest, WatchesForIdleStreamsByItself) {
     std::condition_variable done;
     std::optional<absl::Status> failure;
   } peer;
-  const auto session = engine_->Admit(peer, Time::max());
+  const auto session = engine_->Admit(peer, "client", Time::max());
   ASSERT_TRUE(session.ok());
   (*session)->Start();
   (*session)->OnHeader(MakeSpec(2, 2));

@@ -14,6 +14,7 @@
 
 #include "server/weights_directory.h"
 #include "tests/server/piece_fixture.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/file_range.h"
 #include "tests/support/temporary_directory.h"
 
@@ -45,7 +46,8 @@ class FileReaderTest : public ::testing::Test {
   const TemporaryDirectory directory_;
   const WeightsDirectory opened_ = *WeightsDirectory::Open(directory_.path().string());
   ReadCounter counter_;
-  MemoryBudget budget_{1 << 20, counter_};
+  testing::FakeClock clock_;
+  MemoryBudget budget_{1 << 20, counter_, clock_, Duration::zero()};
   const std::shared_ptr<FakeOwner> owner_ = std::make_shared<FakeOwner>();
 };
 

@@ -4,27 +4,38 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
+
+#include "tests/support/fake_clock.h"
 
 namespace tsenor::server {
 namespace {
 
+using std::chrono::seconds;
 using ::testing::ElementsAre;
 using Grant = MemoryBudget::Grant;
 
 class MemoryBudgetTest : public ::testing::Test {
  protected:
   // Asks for `bytes`; the grant lands in grants_ and `id` in order_.
-  void Ask(int id, int64_t bytes) {
-    budget_.Acquire(bytes, [this, id](Grant grant) {
+  void Ask(int id, int64_t bytes, Origin origin = {}) {
+    budget_.Acquire(origin, bytes, [this, id](Grant grant) {
       order_.push_back(id);
       grants_.push_back(std::move(grant));
     });
   }
 
+  // Gives back the first grant. What that frees may come to others, whose grants are added.
+  void FreeFirst() {
+    const Grant freed = std::move(grants_.front());
+    grants_.erase(grants_.begin());
+  }
+
   Observer observer_;
-  MemoryBudget budget_{100, observer_};
+  testing::FakeClock clock_;
+  MemoryBudget budget_{100, observer_, clock_, seconds(5)};
   std::vector<int> order_;
   std::vector<Grant> grants_;
 };
@@ -58,6 +69,27 @@ TEST_F(MemoryBudgetTest, ServesInOrderOfArrivalEvenIfALaterOneWouldFit) {
   EXPECT_EQ(budget_.used(), 80);
 }
 
+TEST_F(MemoryBudgetTest, ClientsThatWaitTakeTurns) {
+  Ask(0, 100);
+  for (int k = 0; k < 3; ++k) Ask(10 + k, 50, {.client = "many"});
+  for (int k = 0; k < 2; ++k) Ask(20 + k, 50, {.client = "one"});
+  while (!grants_.empty()) FreeFirst();
+  EXPECT_THAT(order_, ElementsAre(0, 10, 20, 11, 21, 12));
+}
+
+TEST_F(MemoryBudgetTest, HigherPrioritiesGoFirstUntilTheOthersHaveAged) {
+  Ask(0, 100);
+  Ask(1, 100, {.client = "low", .priority = -1});
+  Ask(2, 100);
+  Ask(3, 100, {.client = "high", .priority = 4});
+  FreeFirst();
+  EXPECT_THAT(order_, ElementsAre(0, 3));
+  clock_.Advance(seconds(25));  // both are at the top now
+  Ask(4, 100, {.client = "high", .priority = 4});
+  while (!grants_.empty()) FreeFirst();
+  EXPECT_THAT(order_, ElementsAre(0, 3, 1, 2, 4));
+}
+
 TEST_F(MemoryBudgetTest, ShrinkingFreesAndWakes) {
   Ask(1, 90);
   Ask(2, 20);
@@ -81,7 +113,7 @@ TEST_F(MemoryBudgetTest, ManyWaitersThatGiveBackAtOnceDoNotRecurse) {
   Ask(1, 100);
   int served = 0;
   for (int k = 0; k < kWaiters; ++k) {
-    budget_.Acquire(100, [&served](Grant) { ++served; });
+    budget_.Acquire({}, 100, [&served](Grant) { ++served; });
   }
   EXPECT_EQ(served, 0);
   grants_.clear();
@@ -96,7 +128,7 @@ TEST_F(MemoryBudgetTest, NeverExceedsItsTotalFromManyThreads) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int k = 0; k < 2000; ++k) {
-        budget_.Acquire(1 + (k * 7 + t) % 100, [&](Grant grant) {
+        budget_.Acquire({}, 1 + (k * 7 + t) % 100, [&](Grant grant) {
           if (budget_.used() > budget_.total()) exceeded = true;
           grant.Shrink(grant.bytes() / 2);
           ++served;

@@ -69,7 +69,7 @@ inline std::unique_ptr<Piece> MakePiece(std::shared_ptr<PieceOwner> owner, Memor
   piece->completed = completed;
   piece->owner = std::move(owner);
   Piece* raw = piece.get();
-  budget.Acquire(piece->weight_bytes() + piece->mask_bytes(),
+  budget.Acquire({}, piece->weight_bytes() + piece->mask_bytes(),
                  [raw](MemoryBudget::Grant grant) { raw->grant = std::move(grant); });
   return piece;
 }

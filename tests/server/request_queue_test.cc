@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "tests/server/piece_fixture.h"
+#include "tests/support/fake_clock.h"
 
 namespace tsenor::server {
 namespace {
@@ -20,9 +21,10 @@ class RequestQueueTest : public ::testing::Test {
   }
 
   Observer observer_;
-  MemoryBudget budget_{1 << 20, observer_};
+  testing::FakeClock clock_;
+  MemoryBudget budget_{1 << 20, observer_, clock_, Duration::zero()};
   std::shared_ptr<FakeOwner> owner_ = std::make_shared<FakeOwner>();
-  RequestQueue queue_;
+  RequestQueue queue_{std::chrono::seconds(5)};
 };
 
 TEST_F(RequestQueueTest, KeepsOneQueuePerProblem) {
@@ -35,7 +37,7 @@ TEST_F(RequestQueueTest, KeepsOneQueuePerProblem) {
   method->problem.options.method = Method::kTsenor;
   queue_.Push(std::move(method));
 
-  const auto states = queue_.states();
+  const auto states = queue_.states(kStart);
   ASSERT_EQ(states.size(), 3u);
   EXPECT_EQ(queue_.pieces(), 4);
   // In the order of problems: 1:2 optimal, 1:2 tsenor, 2:2.
@@ -48,16 +50,16 @@ TEST_F(RequestQueueTest, KeepsOneQueuePerProblem) {
 
 TEST_F(RequestQueueTest, TakesTheFirstPiecesThatFit) {
   for (int64_t columns : {4, 4, 4}) queue_.Push(Make(columns));
-  EXPECT_EQ(queue_.Take(0, 20).size(), 2u);
-  EXPECT_EQ(queue_.states()[0].elements, 8);
-  EXPECT_EQ(queue_.Take(0, 20).size(), 1u);
-  EXPECT_TRUE(queue_.states().empty());
+  EXPECT_EQ(queue_.Take(0, 20, kStart).pieces.size(), 2u);
+  EXPECT_EQ(queue_.states(kStart)[0].elements, 8);
+  EXPECT_EQ(queue_.Take(0, 20, kStart).pieces.size(), 1u);
+  EXPECT_TRUE(queue_.states(kStart).empty());
 }
 
 TEST_F(RequestQueueTest, TakesAPieceThatIsLargerThanTheBatch) {
   queue_.Push(Make(100));
   queue_.Push(Make(1));
-  EXPECT_EQ(queue_.Take(0, 20).size(), 1u);
+  EXPECT_EQ(queue_.Take(0, 20, kStart).pieces.size(), 1u);
   EXPECT_EQ(queue_.pieces(), 1);
 }
 
@@ -77,7 +79,7 @@ TEST_F(RequestQueueTest, FindsPiecesOfDeadOwnersAndPastTheirDeadline) {
   const auto past = queue_.TakeDead(kStart + milliseconds(5));
   ASSERT_EQ(past.size(), 1u);
   EXPECT_EQ(past[0]->columns, 8);
-  EXPECT_EQ(queue_.states()[0].elements, 12);
+  EXPECT_EQ(queue_.states(kStart)[0].elements, 12);
 }
 
 TEST_F(RequestQueueTest, TheLivingKeepTheirOrder) {
@@ -88,7 +90,7 @@ TEST_F(RequestQueueTest, TheLivingKeepTheirOrder) {
   }
   dead_owner->Die();
   EXPECT_EQ(queue_.TakeDead(kStart).size(), 3u);
-  const auto living = queue_.Take(0, 1000);
+  const auto living = queue_.Take(0, 1000, kStart).pieces;
   ASSERT_EQ(living.size(), 3u);
   EXPECT_EQ(living[0]->columns, 1);
   EXPECT_EQ(living[1]->columns, 4);

@@ -26,7 +26,7 @@ class SessionFileTest : public SessionTest {
     std::string content(8, '\0');
     content.append(reinterpret_cast<const char*>(weights_.data()), weights_.size() * sizeof(float));
     WriteWholeFile(path_, content);
-    reading_budget_.emplace(limits_.reading_budget_bytes(), observer_);
+    reading_budget_.emplace(limits_.reading_budget_bytes(), observer_, clock_, Duration::zero());
     files_.emplace(FileServices{opened_, *reading_budget_, reader_});
     Start(&*files_);
     TensorSpec spec = MakeSpec(rows, 64);
@@ -120,7 +120,7 @@ TEST_F(SessionFileTest, StorageThatHangsTakesHalfOfTheMemoryAtMost) {
     peers.push_back(std::make_unique<FakePeer>());
     sessions.push_back(std::make_shared<Session>(
         SessionServices{limits_, clock_, *budget_, *norms_budget_, scheduler_, observer_, &*files_},
-        *peers.back(), Time::max()));
+        *peers.back(), "client", Time::max()));
     sessions.back()->Start();
     TensorSpec spec = MakeSpec(256, 64);
     spec.file = testing::RangeOf(path_, "weights", 8, weights_.size() * sizeof(float));

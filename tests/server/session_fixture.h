@@ -127,11 +127,11 @@ class SessionTest : public ::testing::Test {
   }
 
   void Start(const FileServices* files = nullptr) {
-    budget_.emplace(limits_.memory_budget_bytes, observer_);
-    norms_budget_.emplace(limits_.norms_budget_bytes(), observer_);
+    budget_.emplace(limits_.memory_budget_bytes, observer_, clock_, Duration::zero());
+    norms_budget_.emplace(limits_.norms_budget_bytes(), observer_, clock_, Duration::zero());
     session_ = std::make_shared<Session>(
         SessionServices{limits_, clock_, *budget_, *norms_budget_, scheduler_, observer_, files},
-        peer_, Time::max());
+        peer_, "client", Time::max());
     session_->Start();
   }
   void Start(TensorSpec spec) {

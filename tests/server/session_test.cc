@@ -150,7 +150,7 @@ TEST_F(SessionTest, ReadsOnlyWhenThereIsMemory) {
   limits_.memory_budget_bytes = 160 * 1024;
   Start();
   std::optional<MemoryBudget::Grant> other;
-  budget_->Acquire(100 * 1024, [&](MemoryBudget::Grant grant) { other = std::move(grant); });
+  budget_->Acquire({}, 100 * 1024, [&](MemoryBudget::Grant grant) { other = std::move(grant); });
   EXPECT_EQ(peer_.reads, 1);
   session_->OnHeader(MakeSpec(1024, 64));
   EXPECT_EQ(peer_.reads, 1);
@@ -162,7 +162,7 @@ TEST_F(SessionTest, AStreamThatEndsWhileItWaitsForMemoryFreesWhatItHolds) {
   limits_.memory_budget_bytes = 160 * 1024;
   Start(MakeSpec(64, 64));
   std::optional<MemoryBudget::Grant> other;
-  budget_->Acquire(limits_.memory_budget_bytes - budget_->used(),
+  budget_->Acquire({}, limits_.memory_budget_bytes - budget_->used(),
                    [&](MemoryBudget::Grant grant) { other = std::move(grant); });
   ASSERT_TRUE(other.has_value());
   // The first piece is complete, there is no memory for the next, and the first mask is never read.
