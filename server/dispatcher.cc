@@ -130,22 +130,23 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   tiles.reserve(pieces.size());
   const Time taken = clock_.Now();
   for (const std::unique_ptr<Piece>& piece : pieces) {
-    piece->taken = taken;
     report.elements += piece->elements();
-    observer_.OnStage(Stage::kQueue, Seconds(taken - piece->completed));
     tiles.push_back(piece->tile());
   }
 
   report.status = solver.Solve({report.problem, tiles});
   const Time solved = clock_.Now();
-  report.seconds = Seconds(solved - taken);
+  const Time began = BeganAt(solver, taken, solved);
+  report.seconds = Seconds(solved - began);
 
   for (const std::unique_ptr<Piece>& piece : pieces) {
+    piece->taken = began;
     piece->solved = solved;
     // In floating point: nanoseconds times elements would overflow.
     piece->solve_share = std::chrono::duration_cast<Duration>(
-        (solved - taken) * (static_cast<double>(piece->elements()) / report.elements));
+        (solved - began) * (static_cast<double>(piece->elements()) / report.elements));
     piece->backend = report.backend;
+    observer_.OnStage(Stage::kQueue, Seconds(began - piece->completed));
     observer_.OnStage(Stage::kSolve, Seconds(piece->solve_share));
     if (piece->owner->dead()) report.wasted_seconds += Seconds(piece->solve_share);
     if (!report.status.ok()) continue;
@@ -156,6 +157,14 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
     piece->ReleaseWeights();
     HandBack(std::move(piece), report.status);
   }
+}
+
+Time Dispatcher::BeganAt(const Solver& solver, Time taken, Time solved) {
+  std::lock_guard lock(mutex_);
+  Time& last_solved = last_solved_[&solver];
+  const Time began = std::clamp(last_solved, taken, solved);
+  last_solved = std::max(last_solved, solved);
+  return began;
 }
 
 void Dispatcher::Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now) {

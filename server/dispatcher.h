@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -47,6 +48,9 @@ class Dispatcher final : public PieceScheduler {
   void Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now);
   // From now on no piece is accepted, and no batch begun; what is queued is handed back.
   void Close(const absl::Status& why);
+  // When `solver` began on a batch that was `taken` and is `solved`: not before it had solved the
+  // last one. What it keeps in flight beside that waits for the device, as if in the queue.
+  Time BeganAt(const Solver& solver, Time taken, Time solved);
   // Takes what came out of the queue off the observer's books.
   void ReportTaken(const std::vector<std::unique_ptr<Piece>>& pieces);
 
@@ -59,6 +63,7 @@ class Dispatcher final : public PieceScheduler {
   RequestQueue queue_{config_.priority_ageing};  // guarded by mutex_
   int idle_workers_ = 0;                         // guarded by mutex_
   int workers_left_ = 0;                         // whose solver is not lost; guarded by mutex_
+  std::map<const Solver*, Time> last_solved_;    // guarded by mutex_
   absl::Status refusal_;  // why pieces go straight back, or OK; guarded by mutex_
 
   std::vector<std::thread> workers_;  // set by the constructor, emptied by Stop()

@@ -100,6 +100,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "max-streams", limits.max_streams, "Tensors in flight at once");
   AddSeconds(app, "idle-timeout", limits.idle_timeout,
              "Ends a stream whose client neither sends nor reads; 0: never");
+  AddBytes(app, "min-stream-rate", limits.min_stream_rate,
+           "Bytes a second that a stream must send in the idle timeout; 0: any byte will do");
   Add(app, "max-batch-elements", flags.batch.max_batch_elements,
       "Weights of a full batch; 0: what the backend calls efficient")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));

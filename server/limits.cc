@@ -28,6 +28,7 @@ absl::Status ValidateLimits(const Limits& limits) {
         InRange("max-message-bytes", limits.max_message_bytes, kLeastMessage, kGreatestMessage),
         InRange("piece-bytes", limits.piece_bytes, 1, greatest_piece),
         InRange("stream-pieces", limits.stream_pieces, 1, 1 << 20),
+        InRange("min-stream-rate", limits.min_stream_rate, 0, kGreatest),
         InRange("max-streams", limits.max_streams, 1, 1 << 20)}) {
     if (!status.ok()) return status;
   }

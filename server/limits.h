@@ -28,6 +28,16 @@ struct Limits {
   int max_streams = 256;
   // How long a stream may make its server wait before it is ended. 0: for ever.
   Duration idle_timeout = std::chrono::seconds(60);
+  // What a stream that the server waits for must send in idle_timeout, in bytes a second: less
+  // counts as nothing, or a byte now and then would hold a piece's memory for ever. With the
+  // default, a megabyte a minute: a client that sends messages of that size is not allowed less
+  // anyway. 0: any byte counts.
+  int64_t min_stream_rate = int64_t{16} << 10;
+
+  // Bytes that count as a sign of life: what min_stream_rate is in one idle_timeout.
+  double min_progress_bytes() const {
+    return static_cast<double>(min_stream_rate) * Seconds(idle_timeout);
+  }
 
   // Memory for the column norms of all tensors in flight, besides the budget: a tensor keeps them
   // from its header to its end, and were they part of the budget, tensors that hold norms and wait

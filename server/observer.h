@@ -13,7 +13,7 @@ namespace tsenor::server {
 // Parts of the way of a tensor. kReceive is told once a tensor, the others once a piece.
 enum class Stage {
   kReceive,  // header's arrival to the last byte's
-  kQueue,    // piece complete to taken by a worker
+  kQueue,    // piece complete to begun by a solver
   kSolve,    // the piece's share of its batch's time in the solver
   kSend,     // mask solved to mask accepted by the transport
 };

@@ -61,7 +61,7 @@ struct Piece {
 
   // Filled in on the way.
   Time completed;             // last byte arrived
-  Time taken;                 // by a worker
+  Time taken;                 // a solver began on its batch
   Time solved;                // batch done
   Duration solve_share = {};  // of the batch's time in the solver, by elements
   std::string backend;        // SolverInfo::name

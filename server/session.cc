@@ -101,11 +101,18 @@ absl::Status Session::KeepNorms() {
 void Session::OnChunk(const Chunk& chunk) {
   Post([this, chunk] {
     reading_ = false;
-    progress_time_ = services_.clock.Now();
+    NoteProgress(chunk.bytes.size());
     if (absl::Status status = CheckChunk(chunk); !status.ok()) return Reject(status);
     pending_ = chunk.bytes;
     Consume();
   });
+}
+
+void Session::NoteProgress(size_t bytes) {
+  progress_bytes_ += static_cast<int64_t>(bytes);
+  if (static_cast<double>(progress_bytes_) < services_.limits.min_progress_bytes()) return;
+  progress_bytes_ = 0;
+  progress_time_ = services_.clock.Now();
 }
 
 absl::Status Session::CheckChunk(const Chunk& chunk) const {
@@ -188,9 +195,12 @@ void Session::CheckIdle() {
     if (limit == Duration::zero() || !client_is_due) return;
     if (services_.clock.Now() - progress_time_ < limit) return;
     services_.observer.OnRejected(RejectReason::kIdle);
-    Fail(absl::DeadlineExceededError(absl::StrCat("nothing was ", reading_ ? "sent" : "read",
-                                                  " by the client for ", Seconds(limit),
-                                                  " s, the server's idle-timeout")));
+    Fail(absl::DeadlineExceededError(absl::StrCat(
+        progress_bytes_ > 0 ? "too little" : "nothing", " was ", reading_ ? "sent" : "read",
+        " by the client for ", Seconds(limit), " s, the server's idle-timeout",
+        progress_bytes_ > 0 ? absl::StrCat(" (min-stream-rate: ", services_.limits.min_stream_rate,
+                                           " bytes a second)")
+                            : "")));
   });
 }
 
@@ -296,7 +306,8 @@ void Session::Consume() {
 
 void Session::CompletePiece() {
   std::unique_ptr<Piece> piece = std::move(filling_);
-  piece->completed = services_.clock.Now();
+  piece->completed = progress_time_ = services_.clock.Now();
+  progress_bytes_ = 0;
   if (received_ == layout_->total_bytes) {
     last_byte_time_ = piece->completed;
     services_.observer.OnStage(Stage::kReceive, Seconds(last_byte_time_ - header_time_));

@@ -135,6 +135,8 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // Takes the norms out of the header. Errors: ResourceExhausted if there is no memory for them.
   absl::Status KeepNorms();
   absl::Status CheckChunk(const Chunk& chunk) const;
+  // Takes note of `bytes` that have arrived: enough of them are a sign of life.
+  void NoteProgress(size_t bytes);
   void ReadMessage();
   // Asks for the memory of the next piece, if there is one to come and room for it.
   void RequestPiece();
@@ -198,7 +200,8 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // For the summary.
   Time header_time_;
   Time last_byte_time_;
-  Time progress_time_;  // when anything last happened
+  Time progress_time_;          // when anything last happened
+  int64_t progress_bytes_ = 0;  // received since
   SolveStats stats_;
   Duration queue_time_ = {};
   Duration solve_time_ = {};

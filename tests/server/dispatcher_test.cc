@@ -30,6 +30,11 @@ class CountingObserver final : public Observer {
     queued_elements_ += elements;
     queued_bytes_ += bytes;
   }
+  void OnStage(Stage stage, double seconds) override {
+    std::lock_guard lock(mutex_);
+    if (stage == Stage::kQueue) queue_seconds_ += seconds;
+    if (stage == Stage::kSolve) solve_seconds_ += seconds;
+  }
   void OnDropped(DropReason reason) override {
     std::lock_guard lock(mutex_);
     dropped_.push_back(reason);
@@ -46,6 +51,8 @@ class CountingObserver final : public Observer {
   std::mutex mutex_;
   int64_t queued_elements_ = 0;
   int64_t queued_bytes_ = 0;
+  double queue_seconds_ = 0;
+  double solve_seconds_ = 0;
   std::vector<DropReason> dropped_;
   std::vector<BatchReport> batches_;
   std::vector<std::string> lost_;
@@ -257,6 +264,24 @@ TEST_F(DispatcherTest, KeepsAsManyBatchesInFlightAsTheSolverWants) {
   EXPECT_TRUE(solver_.WaitForCalls(2));
   solver_.Unblock();
   EXPECT_TRUE(owner_->WaitForPieces(2));
+}
+
+TEST_F(DispatcherTest, ABatchThatWaitsForItsDeviceIsQueuedAndNotSolved) {
+  solver_.mutable_info().batches_in_flight = 2;
+  Start();
+  solver_.Block();
+  dispatcher_->Submit(Make(4));
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  dispatcher_->Submit(Make(6));
+  ASSERT_TRUE(solver_.WaitForCalls(2));
+  clock_.Advance(std::chrono::seconds(1));
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(2));
+  dispatcher_->Stop();
+  // Two batches in one second: the device was busy for one, the other waited for it.
+  EXPECT_DOUBLE_EQ(observer_.batches_[0].seconds + observer_.batches_[1].seconds, 1);
+  EXPECT_DOUBLE_EQ(observer_.solve_seconds_, 1);
+  EXPECT_DOUBLE_EQ(observer_.queue_seconds_, 1);
 }
 
 }  // namespace

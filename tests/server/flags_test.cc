@@ -40,6 +40,7 @@ TEST_F(FlagsTest, Defaults) {
   EXPECT_EQ(parsed.flags->backend, "auto");
   EXPECT_THAT(parsed.flags->devices, ElementsAre());
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(parsed.flags->limits.min_stream_rate, 16 << 10);
   EXPECT_EQ(parsed.flags->drain_timeout, std::chrono::seconds(30));
   EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, int64_t{1} << 30);
 }
@@ -51,12 +52,14 @@ TEST_F(FlagsTest, ListenMayBeRepeatedAndReplacesTheDefault) {
 }
 
 TEST_F(FlagsTest, SizesHaveUnitsAndTimesHaveFractions) {
-  const ParsedFlags parsed = Parse({"--memory-budget", "256MiB", "--piece-bytes", "65536",
-                                    "--idle-timeout", "0.25", "--max-batch-delay", "0.001"});
+  const ParsedFlags parsed =
+      Parse({"--memory-budget", "256MiB", "--piece-bytes", "65536", "--idle-timeout", "0.25",
+             "--min-stream-rate", "1MiB", "--max-batch-delay", "0.001"});
   ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
   EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, 256 << 20);
   EXPECT_EQ(parsed.flags->limits.piece_bytes, 65536);
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::milliseconds(250));
+  EXPECT_EQ(parsed.flags->limits.min_stream_rate, 1 << 20);
   EXPECT_EQ(parsed.flags->batch.max_batch_delay, std::chrono::milliseconds(1));
 }
 

@@ -108,6 +108,37 @@ TEST_F(ServiceTest, BlocksOfThreeClientsShareABatch) {
   EXPECT_THAT(calls[1].tile_rows, UnorderedElementsAre(4, 6, 8));
 }
 
+TEST_F(ServiceTest, AClientIdSaysWhoseShareACallIsPartOf) {
+  Start();
+  const auto solve = [this](const std::string& id, int64_t rows, int64_t columns) {
+    grpc::ClientContext context;
+    context.AddMetadata("tsenor-client-id", id);
+    v1::SolveRequest request;
+    *request.mutable_header() =
+        MakeHeader(static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), 1, 2);
+    request.set_data(ToBytes(Weights(rows, columns)));
+    v1::SolveResponse response;
+    EXPECT_TRUE(stub_->Solve(&context, request, &response).ok());
+  };
+  size_t calls = 0;
+  for (const std::string id : {"large", "small"}) {
+    solver_.Block();
+    std::thread busy([this] { ExpectHealthy(); });
+    ASSERT_TRUE(solver_.WaitForCalls(calls + 1));
+    std::thread large(solve, "large", 128, 64);  // several pieces
+    ASSERT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 128 * 64; }));
+    std::thread small(solve, id, 2, 8);
+    ASSERT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 128 * 64 + 16; }));
+    solver_.Unblock();
+    for (std::thread* thread : {&busy, &large, &small}) thread->join();
+    const std::vector<int64_t> columns = solver_.calls().back().tile_columns;
+    ASSERT_GT(columns.size(), 2u);
+    // Behind the pieces of its own client, before those of others.
+    EXPECT_EQ(id == "large" ? columns.back() : columns.front(), 8);
+    calls = solver_.calls().size();
+  }
+}
+
 TEST_F(ServiceTest, CancellationFreesTheMemoryOfQueuedWork) {
   Start();
   solver_.Block();

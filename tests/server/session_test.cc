@@ -211,6 +211,7 @@ TEST_F(SessionTest, AFailedBatchFailsTheStreamWithItsStatus) {
 }
 
 TEST_F(SessionTest, ASilentClientIsGivenUp) {
+  limits_.min_stream_rate = 0;
   Start(MakeSpec(2, 2));
   clock_.Advance(std::chrono::seconds(59));
   session_->CheckIdle();
@@ -224,6 +225,25 @@ TEST_F(SessionTest, ASilentClientIsGivenUp) {
   ASSERT_TRUE(peer_.failure.has_value());
   EXPECT_TRUE(absl::IsDeadlineExceeded(*peer_.failure));
   EXPECT_NE(peer_.failure->message().find("60"), absl::string_view::npos);
+}
+TEST_F(SessionTest, AClientThatTricklesIsIdle) {
+  limits_.piece_bytes = 400 << 10;
+  limits_.min_stream_rate = 1 << 10;  // 60 KiB a minute
+  Start(MakeSpec(4096, 64));
+  const std::vector<float> quarter(15 << 8, 1.0f);  // of that
+  uint64_t offset = 0;
+  const auto send_and_wait = [&](int seconds) {
+    Send(offset, quarter);
+    offset += quarter.size() * sizeof(float);
+    clock_.Advance(std::chrono::seconds(seconds));
+    session_->CheckIdle();
+  };
+  for (int k = 0; k < 8; ++k) send_and_wait(14);
+  EXPECT_FALSE(peer_.ended());
+  for (int k = 0; k < 3; ++k) send_and_wait(20);
+  ASSERT_TRUE(peer_.failure.has_value());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(*peer_.failure));
+  EXPECT_NE(peer_.failure->message().find("min-stream-rate"), absl::string_view::npos);
 }
 
 TEST_F(SessionTest, AClientThatWaitsForTheServerIsNotIdle) {
