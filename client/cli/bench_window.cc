@@ -21,7 +21,8 @@ int BandOf(uint64_t ns) {
 int64_t UpperEdge(int band) {
   if (band < 2 * kBands) return band;
   const int octave = band / kBands - 1;
-  return ((static_cast<int64_t>(band % kBands) + kBands + 1) << octave) - 1;
+  // The greatest is 2^63 - 1, by way of 2^63.
+  return static_cast<int64_t>(((static_cast<uint64_t>(band % kBands) + kBands + 1) << octave) - 1);
 }
 
 double Seconds(int64_t ns) { return static_cast<double>(ns) * 1e-9; }
