@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 #include "solver/cpu/quantile.h"
 
@@ -25,7 +26,6 @@ constexpr EvenSweep kEven[] = {
 };
 
 constexpr float kScaledRelaxation = 0.948f;
-constexpr int kScaledMeasured = 4;
 struct ScaledSweep {
   float tau;
   float least_within;  // a line counts at least six times so many entries within reach
@@ -41,11 +41,11 @@ uint32_t Twice(float value) {
   return half << 16 | half;
 }
 
-// Appends a sweep without its gains.
-SweepStep& Append(float tau, PatchSchedule& schedule) {
-  const float before = schedule.sweeps > 0 ? 1 / schedule.per_last_tau : tau;
-  const float rescale = tau / before;
-  SweepStep& step = schedule.step[schedule.sweeps++];
+// Sweep number `k` without its gains.
+SweepStep& SetSharpness(int k, float tau, PatchSchedule& schedule) {
+  if (k == 0) schedule.first_tau = Twice(tau);
+  const float rescale = k == 0 ? 1 : tau * schedule.per_last_tau;
+  SweepStep& step = schedule.step[k];
   step.tau = Twice(tau);
   step.rescale = Twice(rescale);
   step.offset = Twice(0.5f * (1 - rescale));
@@ -55,22 +55,27 @@ SweepStep& Append(float tau, PatchSchedule& schedule) {
 
 // `density`: entries of a line per mean score, around its threshold.
 PatchSchedule EvenSchedule(float density) {
-  PatchSchedule schedule = {.first_tau = kEven[0].tau};
+  PatchSchedule schedule;
   const auto gain = [&](float tau, float limit) {
     return 1 / (tau / limit + density / kEvenRelaxation);
   };
-  for (const EvenSweep& sweep : kEven) {
-    SweepStep& step = Append(sweep.tau, schedule);
+  float gain_before = 1;
+  for (int k = 0; k < PatchSchedule::kSweeps; ++k) {
+    const EvenSweep& sweep = kEven[k];
+    SweepStep& step = SetSharpness(k, sweep.tau, schedule);
+    const float column_gain = gain(sweep.tau, sweep.column_limit);
     step.row_gain = Twice(-sweep.tau * gain(sweep.tau, sweep.row_limit));
-    step.column_gain = Twice(gain(sweep.tau, sweep.column_limit));
+    step.column_gain = Twice(column_gain);
+    step.minus_gain_before = Twice(-std::exchange(gain_before, column_gain));
   }
   return schedule;
 }
 
 PatchSchedule ScaledSchedule() {
-  PatchSchedule schedule = {.measured = kScaledMeasured, .first_tau = kScaled[0].tau};
-  for (const ScaledSweep& sweep : kScaled) {
-    SweepStep& step = Append(sweep.tau, schedule);
+  PatchSchedule schedule;
+  for (int k = 0; k < PatchSchedule::kSweeps; ++k) {
+    const ScaledSweep& sweep = kScaled[k];
+    SweepStep& step = SetSharpness(k, sweep.tau, schedule);
     step.gain_scale = Twice(kScaledRelaxation / (6 * sweep.tau));
     step.greatest_gain = Twice(kScaledRelaxation / (sweep.least_within * sweep.tau));
     step.longest = Twice(1 / sweep.tau);
@@ -78,8 +83,8 @@ PatchSchedule ScaledSchedule() {
   return schedule;
 }
 
-static_assert(std::size(kEven) <= PatchSchedule::kMostSweeps);
-static_assert(std::size(kScaled) <= PatchSchedule::kMostSweeps);
+static_assert(std::size(kEven) == PatchSchedule::kSweeps);
+static_assert(std::size(kScaled) == PatchSchedule::kSweeps);
 
 }  // namespace
 
@@ -95,6 +100,9 @@ PatchSchedules SchedulesFor(int n, int m) {
           .per_entry = 1.0f / static_cast<float>(m * m),
           .center = center,
           .mean_exponent = PatchMeanExponent(n, m),
+          .minus_n = {Twice(static_cast<float>(-n)), Twice(static_cast<float>(-n))},
+          .start_factor = Twice(center / static_cast<float>(m)),
+          .start_rest = Twice(center * center - center),
           .even = EvenSchedule(density),
           .scaled = ScaledSchedule()};
 }

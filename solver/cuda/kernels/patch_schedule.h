@@ -1,6 +1,8 @@
 // The sweeps of the patch kernel (patch_sweeps.cuh): how sharp, how long the steps, how many.
 #pragma once
 
+#include <vector_types.h>
+
 #include <cstdint>
 
 namespace tsenor::cuda {
@@ -12,8 +14,8 @@ struct SweepStep {
   uint32_t offset;   // (1 - rescale) / 2
 
   // Where all lines are alike: what an excess of one moves a column's potential, and - tau times
-  // what it moves a row's.
-  uint32_t column_gain, row_gain;
+  // what it moves a row's; minus the column's gain of the sweep before, or -1.
+  uint32_t column_gain, row_gain, minus_gain_before;
 
   // Where they are not.
   uint32_t gain_scale;     // relaxation / (6 tau): times 1 / sum(s - s^2), a line's own gain
@@ -22,20 +24,23 @@ struct SweepStep {
 };
 
 struct PatchSchedule {
-  static constexpr int kMostSweeps = 10;
-  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones
-  int sweeps = 0;
-  float first_tau = 0;
-  float per_last_tau = 0;  // 1 / tau of the last sweep
-  SweepStep step[kMostSweeps] = {};
+  static constexpr int kSweeps = 10;  // a constant, so that steps lie at constant addresses
+  static constexpr int kMeasured = 4;  // so many of them measure gains, the others use the last ones
+  uint32_t first_tau = 0;              // twice, as a half2
+  float per_last_tau = 0;              // 1 / tau of the last sweep
+  SweepStep step[kSweeps] = {};
 };
 
 // A parameter of the kernel.
 struct PatchSchedules {
   int n, m;
-  float per_entry;       // 1 / (m * m)
-  float center;          // QuantileFactor(n, m)
-  int mean_exponent;     // PatchMeanExponent(n, m)
+  float per_entry;    // 1 / (m * m)
+  float center;       // QuantileFactor(n, m)
+  int mean_exponent;  // PatchMeanExponent(n, m)
+  uint2 minus_n;          // -n, four times, as a pair of half2
+  // Twice each, as half2.
+  uint32_t start_factor;  // center / m: times a line's sum less m centers
+  uint32_t start_rest;    // center^2 - center
   PatchSchedule even;    // the lines of a block are alike
   PatchSchedule scaled;  // they differ in scale
 };

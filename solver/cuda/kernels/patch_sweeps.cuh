@@ -28,7 +28,7 @@ struct PatchSweepState {
   __half2 row[2];       // 1/2 - tau * row potential
   __half2 row_gain[2];  // what a row's potential moves for an excess of one
   __half2 column[4];    // column potential
-  __half2 column_step[4];
+  __half2 column_step[4];  // its last step; of average slopes, over the gain
   __half2 column_gain[4];
 };
 
@@ -64,7 +64,9 @@ __device__ __forceinline__ void SweepRows(const LineSums<kBlock>& excess, const 
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
         __half2& x = state.x[2 * pair + h][q];
-        x = __hsub2(x, state.column_step[q]);
+        x = kSlope == Slope::kAverage
+                ? __hfma2(state.column_step[q], Pair(step.minus_gain_before), x)
+                : __hsub2(x, state.column_step[q]);
         s[h][q] = __hfma2_sat(x, tau, offset);
       }
     }
@@ -100,7 +102,7 @@ __device__ __forceinline__ void SweepColumns(const LineSums<kBlock>& excess, con
     const __half2 count = excess.Columns(__hadd2(__hadd2(s[0], s[1]), __hadd2(s[2], s[3])));
     __half2& move = state.column_step[q];
     if constexpr (kSlope == Slope::kAverage) {
-      move = __hmul2(count, Pair(step.column_gain));
+      move = count;
       state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
       continue;
     }
@@ -126,7 +128,6 @@ __device__ __forceinline__ void Sweep(const LineSums<kBlock>& excess, const Swee
 struct PatchPotentials {
   float row[4];
   float column[8];
-  int sweeps;  // that found them
 };
 
 // The potentials that sweeps start from, less the center.
@@ -189,11 +190,9 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
 
 // Each line's mean times the quantile factor, less that of an average line.
 template <int kBlock>
-__device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSweepState& state) {
-  const LineSums<kBlock> sums(0.0f);
-  const float center = schedules.center;
-  const __half2 factor = __float2half2_rn(center / static_cast<float>(schedules.m));
-  const __half2 rest = __float2half2_rn(center * center - center);
+__device__ PatchStarts StartsOf(const PatchSchedules& schedules, const LineSums<kBlock>& sums,
+                                const PatchSweepState& state) {
+  const __half2 factor = Pair(schedules.start_factor), rest = Pair(schedules.start_rest);
   PatchStarts starts;
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
@@ -211,6 +210,7 @@ __device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSwee
 
 template <bool kScaled, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
+                                                       const LineSums<kBlock>& sums,
                                                        const PatchStarts& starts,
                                                        PatchSweepState& state) {
   const PatchSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
@@ -221,27 +221,39 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   }
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
-    state.row[pair] =
-        __hfma2(starts.row[pair], __float2half2_rn(-schedule.first_tau), __float2half2_rn(0.5f));
+    state.row[pair] = __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)),
+                              __float2half2_rn(0.5f));
   }
-  const LineSums<kBlock> excess(-static_cast<float>(schedules.n));
-  int sweep = 0;
+  const LineSums<kBlock> excess = sums.From(schedules.minus_n);
+  constexpr int kSweeps = PatchSchedule::kSweeps, kMeasured = PatchSchedule::kMeasured;
   if constexpr (kScaled) {
-    for (; sweep < schedule.measured; ++sweep) {
+#pragma unroll 1
+    for (int sweep = 0; sweep < kMeasured; ++sweep) {
       Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
     }
 #pragma unroll 1
-    for (; sweep < schedule.sweeps; ++sweep) {
+    for (int sweep = kMeasured; sweep < kSweeps; ++sweep) {
       Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
     }
   } else {
-#pragma unroll 2
-    for (; sweep < schedule.sweeps; ++sweep) {
-      Sweep<Slope::kAverage>(excess, schedule.step[sweep], state);
+    // More of them unrolled would not fit into the cache for instructions.
+    constexpr int kTogether = 5;
+    static_assert(kSweeps % kTogether == 0);
+    int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
+#pragma unroll 1
+    for (int k = 0; k < kSweeps / kTogether; ++k) {
+#pragma unroll
+      for (int j = 0; j < kTogether; ++j, ++sweep) {
+        Sweep<Slope::kAverage>(excess, schedule.step[sweep], state);
+      }
     }
   }
+  // Now, by all threads: where only some need the sums, tensor cores must not add them up.
+#pragma unroll
+  for (__half2& row : state.row) row = Pair(Opaque(Bits(row)));
+#pragma unroll
+  for (__half2& column : state.column) column = Pair(Opaque(Bits(column)));
   PatchPotentials potentials;
-  potentials.sweeps = schedule.sweeps;
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
     const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
@@ -262,26 +274,29 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 // makes it so again. A block's potentials depend on it alone; so where a patch has blocks of both
 // kinds, both schedules run.
 //
-// `fit`: whether this thread's block is to be solved at all.
-template <int kBlock, typename Restore>
-__device__ PatchPotentials SweepPatch(const PatchSchedules& schedules, bool fit,
-                                      PatchSweepState& state, Restore restore) {
-  PatchStarts starts = StartsOf<kBlock>(schedules, state);
+// publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`). kWhole:
+// m is kBlock.
+template <int kBlock, bool kWhole, typename Restore, typename Publish>
+__device__ void SweepPatch(const PatchSchedules& schedules, bool fit, PatchSweepState& state,
+                           Restore restore, Publish publish) {
+  const LineSums<kBlock> sums;
+  PatchStarts starts = StartsOf(schedules, sums, state);
   const bool scaled = ChooseStarts<kBlock>(starts);
-  if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+  if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
   const bool any_even = __any_sync(~0u, fit && !scaled);
   const bool any_scaled = __any_sync(~0u, fit && scaled);
-  PatchPotentials potentials;
-  if (any_even) potentials = RunSchedule<false, kBlock>(schedules, starts, state);
+  if (any_even) {
+    const PatchPotentials potentials = RunSchedule<false>(schedules, sums, starts, state);
+    if (fit && !scaled) publish(potentials);
+  }
   if (any_scaled) {
     if (any_even) {
       restore();
-      if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+      if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
     }
-    const PatchPotentials other = RunSchedule<true, kBlock>(schedules, starts, state);
-    if (scaled || !any_even) potentials = other;
+    const PatchPotentials potentials = RunSchedule<true>(schedules, sums, starts, state);
+    if (fit && scaled) publish(potentials);
   }
-  return potentials;
 }
 
 }  // namespace tsenor::cuda

@@ -55,13 +55,13 @@ __device__ float SumOfBlock(float value) {
   }
   return value;
 }
+
 // Line sums of half2 entries, block by block.
 template <int kBlock>
 class LineSums {
  public:
-  // Ones where row k and column n of the operand belong to one block of the patch. Sums start from
-  // `start`.
-  explicit __device__ LineSums(float start) : start_(Bits(__float2half2_rn(start))) {
+  // Ones where row k and column n of the operand belong to one block of the patch.
+  __device__ LineSums() {
     const PatchPlace place;
     const bool same = 8 * place.t / kBlock == 4 * place.g / kBlock;
     constexpr uint32_t kOnes = 0x3c003c00;
@@ -69,18 +69,26 @@ class LineSums {
     more_ones_ = Opaque(same ? kOnes : 0);
   }
 
+  // The same sums, starting from `start`: four halves of one value.
+  __device__ LineSums From(const uint2& start) const {
+    LineSums sums = *this;
+    sums.start_ = start;
+    return sums;
+  }
+
   // The sums over the rows 4 g + k and 4 g + k + 1, k = 0 or 2, in the two halves:
   // entries(h, q) is the pair q of row 4 g + k + h.
   template <typename Entries>
   __device__ __half2 Rows(Entries entries) const {
-    uint32_t first = start_, second = start_;
-#pragma unroll
-    for (int q = 0; q < 4; q += 2) {
-      asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
-          : "+r"(first), "+r"(second)
-          : "r"(entries(0, q)), "r"(entries(1, q)), "r"(entries(0, q + 1)), "r"(entries(1, q + 1)),
-            "r"(ones_), "r"(more_ones_));
-    }
+    uint32_t first, second;
+    asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%8,%9};"
+        : "=r"(first), "=r"(second)
+        : "r"(entries(0, 0)), "r"(entries(1, 0)), "r"(entries(0, 1)), "r"(entries(1, 1)),
+          "r"(ones_), "r"(more_ones_), "r"(start_.x), "r"(start_.y));
+    asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
+        : "+r"(first), "+r"(second)
+        : "r"(entries(0, 2)), "r"(entries(1, 2)), "r"(entries(0, 3)), "r"(entries(1, 3)),
+          "r"(ones_), "r"(more_ones_));
     return Pair(__byte_perm(first, second, 0x5410));
   }
 
@@ -88,15 +96,17 @@ class LineSums {
   __device__ __half2 Columns(__half2 partial) const {
     uint32_t transposed, sums, unused;
     asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(transposed) : "r"(Bits(partial)));
-    asm("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{%5,%5};"
+    asm("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{%5,%6};"
         : "=r"(sums), "=r"(unused)
-        : "r"(ones_), "r"(more_ones_), "r"(transposed), "r"(start_));
+        : "r"(ones_), "r"(more_ones_), "r"(transposed), "r"(start_.x), "r"(start_.y));
     return Pair(sums);
   }
 
  private:
+  // Operands are pairs of registers. Did the compiler know that both hold the same, each product
+  // would copy it.
   uint32_t ones_, more_ones_;
-  uint32_t start_;
+  uint2 start_ = {0, 0};
 };
 
 // Row l of a 32 x 32 matrix of bits in lane l becomes column l: by quarters, each time half as
