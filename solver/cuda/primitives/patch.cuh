@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/pass.h"
+#include "solver/cuda/primitives/instructions.cuh"
 
 namespace tsenor::cuda {
 
@@ -38,13 +39,6 @@ struct PatchPlace {
 inline __device__ uint32_t Bits(__half2 pair) { return *reinterpret_cast<uint32_t*>(&pair); }
 inline __device__ __half2 Pair(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
 
-// A value that the compiler cannot look into: it would recompute constant operands of the tensor
-// cores for each use (57 more instructions a sweep).
-inline __device__ uint32_t Opaque(uint32_t value) {
-  asm volatile("" : "+r"(value));
-  return value;
-}
-
 // The sum over the lanes that hold a block's entries.
 template <int kBlock>
 __device__ float SumOfBlock(float value) {
@@ -55,6 +49,7 @@ __device__ float SumOfBlock(float value) {
   }
   return value;
 }
+
 // Line sums of half2 entries, block by block.
 template <int kBlock>
 class LineSums {
@@ -76,22 +71,15 @@ class LineSums {
     uint32_t first = start_, second = start_;
 #pragma unroll
     for (int q = 0; q < 4; q += 2) {
-      asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
-          : "+r"(first), "+r"(second)
-          : "r"(entries(0, q)), "r"(entries(1, q)), "r"(entries(0, q + 1)), "r"(entries(1, q + 1)),
-            "r"(ones_), "r"(more_ones_));
+      const Fragment16 rows = {entries(0, q), entries(1, q), entries(0, q + 1), entries(1, q + 1)};
+      MultiplyAdd(rows, ones_, more_ones_, first, second);
     }
     return Pair(__byte_perm(first, second, 0x5410));
   }
 
   // The sums over a pair of columns of the patch; `partial` is that over the thread's four rows.
   __device__ __half2 Columns(__half2 partial) const {
-    uint32_t transposed, sums, unused;
-    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(transposed) : "r"(Bits(partial)));
-    asm("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{%5,%5};"
-        : "=r"(sums), "=r"(unused)
-        : "r"(ones_), "r"(more_ones_), "r"(transposed), "r"(start_));
-    return Pair(sums);
+    return Pair(MultiplyAddHalf(ones_, more_ones_, Transpose8x8(Bits(partial)), start_));
   }
 
  private:
