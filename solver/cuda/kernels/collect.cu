@@ -3,6 +3,7 @@
 
 #include "solver/cuda/kernels/collect.h"
 #include "solver/cuda/kernels/launch_dependent.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/block_view.cuh"
 
 namespace tsenor::cuda {

@@ -3,6 +3,7 @@
 
 #include "solver/cuda/kernels/entropic_plans.h"
 #include "solver/cuda/primitives/block_view.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 
 namespace tsenor::cuda {
 namespace {
@@ -41,11 +42,7 @@ constexpr float kTiny = 0x1p-100f;
 constexpr float kLeastScore = 0x1p-149f;
 
 // Within 2^-23 of 1 / x: one instruction. Sums and scales are far from the ends of the range.
-__device__ float Reciprocal(float x) {
-  float reciprocal;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(x));
-  return reciprocal;
-}
+__device__ float Reciprocal(float x) { return QuickReciprocal(x); }
 
 // The binary exponent of a normal number > 0.
 __device__ int ExponentOf(float x) { return (__float_as_int(x) >> 23) - 127; }

@@ -4,6 +4,7 @@
 #include "solver/cuda/kernels/block_state.cuh"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/kernels/launch_dependent.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/group.cuh"
 
 namespace tsenor::cuda {

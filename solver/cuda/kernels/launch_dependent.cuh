@@ -1,5 +1,6 @@
 // Kernels that start while the one before them in the stream ends: what a launch costs, some
 // microseconds, is hidden. Compute capability 9.0 and later; elsewhere they are launched as usual.
+// (WaitForKernelBefore() and AllowNextKernel() of primitives/instructions.cuh are the other half.)
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,22 +8,6 @@
 #include <cstddef>
 
 namespace tsenor::cuda {
-
-// The first thing that such a kernel does, and every thread of it, before it touches memory: waits
-// until the kernel before has ended, and what it wrote can be seen. So that holds for the kernels
-// before that one, too.
-inline __device__ void WaitForKernelBefore() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// Lets the next kernel take places that this one leaves free. It waits all the same.
-inline __device__ void AllowNextKernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
 
 // Enqueues kernel(args...), which begins with WaitForKernelBefore().
 template <typename... Parameters, typename... Args>

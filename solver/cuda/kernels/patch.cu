@@ -20,6 +20,7 @@
 #include "solver/cuda/kernels/patch_finish.cuh"
 #include "solver/cuda/kernels/patch_schedule.h"
 #include "solver/cuda/kernels/patch_sweeps.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/patch_view.cuh"
 #include "solver/limits.h"
 
@@ -297,14 +298,14 @@ class PatchSolver {
       part = CertifyLine<kBlock, kWhole>(score, columns, row_potential, lines.row_kept, n_, m_);
     }
     __syncwarp();
+    // The score of one quantum: a power of two's inverse.
+    const auto unit =
+        static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(QuantaOf(h))));
     const float gap = SumOfGroup(static_cast<float>(part.gap));
     if (!solved || !(gap <= GreatestGap())) {
       unsolved_ |= 1u << h;
       return;
     }
-    // The score of one quantum: a power of two's inverse.
-    const auto unit =
-        static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(QuantaOf(h))));
     kept_ |= lines.row_kept << h * kBlock;
     sums_.value += part.value * unit;
     sums_.gap += part.gap * unit;

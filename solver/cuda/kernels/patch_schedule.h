@@ -1,8 +1,6 @@
 // The sweeps of the patch kernel (patch_sweeps.cuh): how sharp, how long the steps, how many.
 #pragma once
 
-#include <vector_types.h>
-
 #include <cstdint>
 
 namespace tsenor::cuda {
@@ -37,7 +35,7 @@ struct PatchSchedules {
   float per_entry;    // 1 / (m * m)
   float center;       // QuantileFactor(n, m)
   int mean_exponent;  // PatchMeanExponent(n, m)
-  uint2 minus_n;          // -n, four times, as a pair of half2
+  alignas(8) uint32_t minus_n[2];  // -n, four times, as two half2
   // Twice each, as half2.
   uint32_t start_factor;  // center / m: times a line's sum less m centers
   uint32_t start_rest;    // center^2 - center

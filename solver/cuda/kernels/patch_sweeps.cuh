@@ -224,7 +224,7 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
     state.row[pair] = __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)),
                               __float2half2_rn(0.5f));
   }
-  const LineSums<kBlock> excess = sums.From(schedules.minus_n);
+  const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
   constexpr int kSweeps = PatchSchedule::kSweeps, kMeasured = PatchSchedule::kMeasured;
   if constexpr (kScaled) {
 #pragma unroll 1

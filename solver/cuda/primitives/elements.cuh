@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "solver/cuda/primitives/instructions.cuh"
+
 namespace tsenor::cuda {
 
 // One type for each DType: what an element is in memory, its exact float32, and how many binary
@@ -16,11 +18,7 @@ struct Float32Element {
 struct Float16Element {
   using Bits = uint16_t;
   static constexpr int kFractionBits = 10;
-  static __device__ float ToFloat(uint16_t bits) {
-    float element;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(element) : "h"(bits));
-    return element;
-  }
+  static __device__ float ToFloat(uint16_t bits) { return HalfBitsToFloat(bits); }
 };
 
 struct BFloat16Element {

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/pass.h"
+#include "solver/cuda/primitives/instructions.cuh"
 
 namespace tsenor::cuda {
 
@@ -38,13 +39,6 @@ struct PatchPlace {
 inline __device__ uint32_t Bits(__half2 pair) { return *reinterpret_cast<uint32_t*>(&pair); }
 inline __device__ __half2 Pair(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
 
-// A value that the compiler cannot look into: it would recompute constant operands of the tensor
-// cores for each use (57 more instructions a sweep).
-inline __device__ uint32_t Opaque(uint32_t value) {
-  asm volatile("" : "+r"(value));
-  return value;
-}
-
 // The sum over the lanes that hold a block's entries.
 template <int kBlock>
 __device__ float SumOfBlock(float value) {
@@ -65,8 +59,7 @@ class LineSums {
     const PatchPlace place;
     const bool same = 8 * place.t / kBlock == 4 * place.g / kBlock;
     constexpr uint32_t kOnes = 0x3c003c00;
-    ones_ = Opaque(same ? kOnes : 0);
-    more_ones_ = Opaque(same ? kOnes : 0);
+    ones_ = {Opaque(same ? kOnes : 0), Opaque(same ? kOnes : 0)};
   }
 
   // The same sums, starting from `start`: four halves of one value.
@@ -80,32 +73,24 @@ class LineSums {
   // entries(h, q) is the pair q of row 4 g + k + h.
   template <typename Entries>
   __device__ __half2 Rows(Entries entries) const {
-    uint32_t first, second;
-    asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%8,%9};"
-        : "=r"(first), "=r"(second)
-        : "r"(entries(0, 0)), "r"(entries(1, 0)), "r"(entries(0, 1)), "r"(entries(1, 1)),
-          "r"(ones_), "r"(more_ones_), "r"(start_.x), "r"(start_.y));
-    asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
-        : "+r"(first), "+r"(second)
-        : "r"(entries(0, 2)), "r"(entries(1, 2)), "r"(entries(0, 3)), "r"(entries(1, 3)),
-          "r"(ones_), "r"(more_ones_));
-    return Pair(__byte_perm(first, second, 0x5410));
+    uint2 sums = start_;
+#pragma unroll
+    for (int q = 0; q < 4; q += 2) {
+      const Fragment16 rows = {entries(0, q), entries(1, q), entries(0, q + 1), entries(1, q + 1)};
+      sums = MultiplyAdd(rows, ones_, sums);
+    }
+    return Pair(__byte_perm(sums.x, sums.y, 0x5410));
   }
 
   // The sums over a pair of columns of the patch; `partial` is that over the thread's four rows.
   __device__ __half2 Columns(__half2 partial) const {
-    uint32_t transposed, sums, unused;
-    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(transposed) : "r"(Bits(partial)));
-    asm("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{%5,%6};"
-        : "=r"(sums), "=r"(unused)
-        : "r"(ones_), "r"(more_ones_), "r"(transposed), "r"(start_.x), "r"(start_.y));
-    return Pair(sums);
+    return Pair(MultiplyAddHalf(ones_, Transpose8x8(Bits(partial)), start_));
   }
 
  private:
   // Operands are pairs of registers. Did the compiler know that both hold the same, each product
   // would copy it.
-  uint32_t ones_, more_ones_;
+  uint2 ones_;
   uint2 start_ = {0, 0};
 };
 
