@@ -30,9 +30,15 @@ namespace {
 constexpr int kWarps = 2;           // a CTA
 constexpr int kCtas = 14;           // on a multiprocessor: 72 registers a thread
 constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the mean's power of two
-constexpr float kWildMax = 64;      // mean scores: a greater maximum would spoil half precision
 
-constexpr int kMostShortRows = 16;  // of a block, after the sweeps: more than that is no detail
+// A block with a score of more mean scores than this has outliers: half precision would be spent on
+// them, and of a small block, one of them is most of the mean.
+constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
+
+// After the sweeps: more rows of a block that miss entries, or a line that is farther off, are no
+// detail.
+constexpr int MostShortRows(int block) { return block / 2; }
+constexpr int kFarthestLine = 4;
 
 // A block of which so many lanes have two equal scores side by side has many ties. (Of Gaussian
 // scores in bfloat16, one lane in thirty has.)
@@ -45,6 +51,7 @@ struct PatchMemory {
   alignas(16) float row_start[kBlocks][kPatchLines];     // [block column][row]
   alignas(16) float column_start[kBlocks][kPatchLines];  // [block row][column]
   alignas(16) double column_potential[kPatchLines];      // of the blocks in work
+  int sweeps[kBlocks * kBlocks];                         // of each block that was swept
 };
 
 // kWhole: m is kBlock, as it nearly always is.
@@ -103,7 +110,7 @@ class PatchSolver {
     float weight[4][8];
     LoadPatch<Element, kBlock, kWhole>(pass_, view_, weight);
     const bool tied = IsTied(weight);
-    const float mean = SumOfScores(weight) * schedules_.per_entry;
+    float mean = SumOfScores(weight) * schedules_.per_entry;
     const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
     quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
     mean_quanta_ = mean * quanta_;
@@ -123,10 +130,13 @@ class PatchSolver {
 #pragma unroll
       for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
     }
+    bool fit = !tied;
+    const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
+    if (wild != 0) fit &= TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
     // Means for which quanta are float32; NaN is none of them.
     constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
-    const bool tame = __hble2(greatest, __float2half2_rn(kWildMax));
-    const bool fit = mean >= kLeastMean && mean <= kGreatestMean && tame && !tied;
+    mean = mean_quanta_ / quanta_;
+    fit = fit && mean >= kLeastMean && mean <= kGreatestMean;
     unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
     if (unfit_ == kAllBlocks) return false;
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
@@ -137,6 +147,77 @@ class PatchSolver {
     __syncwarp();  // the compiler shall read again, not keep registers for it
     Center(state);
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
+  }
+
+  // Measures the blocks that are `wild` again, such that outliers do not count: an entry counts up to
+  // some times the mean, again and again until that settles. Of their entries, sweeps see no more
+  // than kGreatest mean scores. Returns false for a thread of a block that has a line of which that
+  // leaves too little to see.
+  __device__ bool TameOutliers(bool wild, PatchSweepState& state) {
+    constexpr int kMostRounds = 10;
+    constexpr float kMostOfMean = 4, kSettled = 0.8f;
+    constexpr float kGreatest = 4;  // above the center
+    const PatchPlace place;
+    float mean = mean_quanta_;
+    bool falling = wild;
+    for (int round = 0; round < kMostRounds && __any_sync(~0u, falling); ++round) {
+      float sum = 0;
+      VisitScores([&](float& score) { sum += fminf(score, kMostOfMean * mean); });
+      const float lower = SumOfBlock<kBlock>(sum) * schedules_.per_entry;
+      if (falling) {
+        falling = lower < kSettled * mean;
+        mean = lower;
+      }
+    }
+    // A power of two: what the mean's exponent is to become over what it is.
+    const uint32_t exponent = __float_as_uint(mean) >> 23;
+    const float finer = __uint_as_float((127 + 127 + schedules_.mean_exponent - exponent) << 23);
+    VisitScores([&](float& score) { score *= finer; });
+    quanta_ *= finer;
+    mean_quanta_ = mean * finer;
+    Center(state);
+    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
+    const __half2 n = __float2half2_rn(static_cast<float>(n_));
+    const LineSums<kBlock> sums;
+    __half2 beyond[4][4];  // 1 where there was more
+    bool visible = true;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        beyond[k][q] = __hge2(state.x[k][q], greatest);
+        state.x[k][q] = __hmin2(state.x[k][q], greatest);
+      }
+    }
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {
+      const auto entries = [&](int h, int q) { return Bits(beyond[2 * pair + h][q]); };
+      visible &= __hble2(sums.Rows(entries), n);
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const __half2 partial =
+          __hadd2(__hadd2(beyond[0][q], beyond[1][q]), __hadd2(beyond[2][q], beyond[3][q]));
+      visible &= __hble2(sums.Columns(partial), n);
+    }
+    return !(__ballot_sync(~0u, !visible) & place.lanes_of_block<kBlock>());
+  }
+
+  // visit(score) for the scores in shared memory that this thread wrote.
+  template <typename Visit>
+  __device__ void VisitScores(Visit visit) const {
+    const PatchPlace place;
+#pragma unroll 1
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        float4& quad = scores().quad(place, k, c);
+        float score[4] = {quad.x, quad.y, quad.z, quad.w};
+#pragma unroll
+        for (float& s : score) visit(s);
+        quad = make_float4(score[0], score[1], score[2], score[3]);
+      }
+    }
   }
 
   // Whether many of the scores of this thread's block equal their neighbours.
@@ -203,6 +284,7 @@ class PatchSolver {
   // Potentials in quanta, rounded such that the sum of two is exact in float32, to shared memory.
   __device__ void Publish(const PatchPotentials& potentials) {
     const PatchPlace place;
+    memory_.sweeps[place.block<kBlock>()] = potentials.sweeps;
     if (8 * place.t % kBlock == 0) {
       float row[4];
 #pragma unroll
@@ -282,9 +364,13 @@ class PatchSolver {
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
-    const uint32_t short_rows = __ballot_sync(~0u, __popc(lines.row_kept) < lines.row_wanted);
+    const int missing = lines.row_wanted - __popc(lines.row_kept);
+    const int excess = __popc(lines.column_kept) - lines.column_wanted;
+    const uint32_t short_rows = __ballot_sync(~0u, missing > 0);
+    const uint32_t far_lines = __ballot_sync(~0u, max(abs(missing), abs(excess)) > kFarthestLine);
     bool solved = (ExistingBlocks() >> h & 1) && !(unfit_ >> (v() * kBlocks + h) & 1) &&
-                  __popc(short_rows >> v() * kBlock & kLines) <= kMostShortRows;
+                  __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock) &&
+                  (far_lines >> v() * kBlock & kLines) == 0;
     PatchFinish<kBlock> finish(scores(), v() * kBlock, h * kBlock, lines);
     solved = finish.Run(solved);
     const double row_potential = static_cast<double>(lines.row_start) + lines.row_move;
@@ -311,6 +397,7 @@ class PatchSolver {
     sums_.gap += part.gap * unit;
     sums_.score_sum += part.score_sum * unit;
     augmentations_ += finish.augmentations();
+    sweeps_ += memory_.sweeps[v() * kBlocks + h];
     StorePotentials(h, row_potential * unit, column_potential * unit);
     if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
   }
@@ -366,7 +453,7 @@ class PatchSolver {
     const int solved = __popc(exist & ~unsolved_);
     const bool inside = view_.template Inside<kBlock>(m_);
     part.kept = inside ? solved * n_ * m_ : SumOfGroup(__popc(kept_ & Existing()));
-    part.sweeps = solved * PatchSchedule::kSweeps;
+    part.sweeps = sweeps_;
     part.augmentations = augmentations_;
     part.proven = static_cast<uint16_t>(solved);
     part.listed = static_cast<uint16_t>(exist & unsolved_);
@@ -432,6 +519,7 @@ class PatchSolver {
   uint32_t kept_ = 0;      // of this lane's row
   Certificate sums_;       // this lane's part of the blocks solved
   int augmentations_ = 0;  // of its block row
+  int sweeps_ = 0;         // the same
 };
 
 template <typename Element, int kBlock, bool kWhole>

@@ -22,12 +22,17 @@ struct SweepStep {
 };
 
 struct PatchSchedule {
-  static constexpr int kSweeps = 10;  // a constant, so that steps lie at constant addresses
-  static constexpr int kMeasured = 4;  // so many of them measure gains, the others use the last ones
+  static constexpr int kMostSweeps = 10;
   uint32_t first_tau = 0;              // twice, as a half2
   float per_last_tau = 0;              // 1 / tau of the last sweep
-  SweepStep step[kSweeps] = {};
+  SweepStep step[kMostSweeps] = {};
 };
+
+// Sweeps where the lines of a block are alike; blocks in places of 8, 16 or 32 lines.
+constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 8 : 6; }
+// Where they are not: so many, of which the first ones measure gains, and the others use the last.
+constexpr int kScaledSweeps = 10;
+constexpr int kMeasuredSweeps = 4;
 
 // A parameter of the kernel.
 struct PatchSchedules {

@@ -128,6 +128,7 @@ __device__ __forceinline__ void Sweep(const LineSums<kBlock>& excess, const Swee
 struct PatchPotentials {
   float row[4];
   float column[8];
+  int sweeps;  // that found them
 };
 
 // The potentials that sweeps start from, less the center.
@@ -225,19 +226,19 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
                               __float2half2_rn(0.5f));
   }
   const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
-  constexpr int kSweeps = PatchSchedule::kSweeps, kMeasured = PatchSchedule::kMeasured;
+  constexpr int kSweeps = kScaled ? kScaledSweeps : EvenSweeps(kBlock);
   if constexpr (kScaled) {
 #pragma unroll 1
-    for (int sweep = 0; sweep < kMeasured; ++sweep) {
+    for (int sweep = 0; sweep < kMeasuredSweeps; ++sweep) {
       Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
     }
 #pragma unroll 1
-    for (int sweep = kMeasured; sweep < kSweeps; ++sweep) {
+    for (int sweep = kMeasuredSweeps; sweep < kSweeps; ++sweep) {
       Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
     }
   } else {
     // More of them unrolled would not fit into the cache for instructions.
-    constexpr int kTogether = 5;
+    constexpr int kTogether = 2;
     static_assert(kSweeps % kTogether == 0);
     int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
 #pragma unroll 1
@@ -254,6 +255,7 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 #pragma unroll
   for (__half2& column : state.column) column = Pair(Opaque(Bits(column)));
   PatchPotentials potentials;
+  potentials.sweeps = kSweeps;
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
     const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
