@@ -19,38 +19,44 @@ struct EvenSweep {
   float tau;
   float row_limit, column_limit;  // tau times the farthest that an excess of one moves a potential
 };
-constexpr float kEvenRelaxation = 1.042f;  // of Newton's step
+struct EvenTable {
+  float relaxation;  // of Newton's step
+  std::span<const EvenSweep> sweeps;
+};
 constexpr EvenSweep kEven32[] = {
-    {1.394f, 1.57f, 8.2f},    {3.742f, 1.83f, 1.12f},   {7.471f, 1.63f, 1.87f},
-    {14.67f, 1.2f, 0.578f},   {20.41f, 0.803f, 0.841f}, {34.14f, 1.03f, 0.969f},
-    {44.56f, 1.15f, 0.895f},  {75.29f, 0.791f, 0.804f}, {108.8f, 0.748f, 0.729f},
-    {176.0f, 0.592f, 0.423f},
+    {1.439f, 1.4f, 11.2f},  {3.714f, 2.62f, 0.844f}, {7.47f, 1.3f, 2.5f},
+    {11.03f, 0.94f, 0.47f}, {23.34f, 0.936f, 1.02f}, {42.18f, 1.01f, 0.921f},
+    {68.53f, 1.12f, 0.968f}, {89.07f, 1.04f, 0.854f}, {138.4f, 0.878f, 0.658f},
+    {233.6f, 0.753f, 0.462f},
 };
 constexpr EvenSweep kEven16[] = {
-    {1.394f, 1.57f, 8.2f},  {3.742f, 1.83f, 1.12f},  {8.0f, 1.63f, 1.87f},   {15.0f, 1.2f, 0.578f},
-    {25.0f, 1.03f, 0.969f}, {45.0f, 0.791f, 0.804f}, {85.0f, 0.748f, 0.729f}, {150.0f, 0.592f, 0.423f},
+    {1.453f, 2.17f, 8.23f},  {2.99f, 2.23f, 1.15f},    {7.267f, 1.07f, 1.58f},
+    {11.17f, 1.41f, 0.878f}, {23.74f, 1.1f, 0.901f},   {29.59f, 1.03f, 0.849f},
+    {50.49f, 0.954f, 0.844f}, {80.3f, 0.766f, 0.699f}, {158.9f, 0.605f, 0.448f},
 };
 constexpr EvenSweep kEven8[] = {
-    {1.394f, 1.57f, 8.2f},  {4.0f, 1.83f, 1.12f},    {10.0f, 1.63f, 1.87f},
-    {24.0f, 1.03f, 0.969f}, {55.0f, 0.748f, 0.729f}, {130.0f, 0.592f, 0.423f},
+    {1.256f, 1.84f, 6.07f},  {2.47f, 1.81f, 3.37f},   {4.566f, 1.61f, 1.21f},
+    {8.841f, 1.16f, 0.934f}, {14.91f, 0.995f, 0.813f}, {28.36f, 0.742f, 0.762f},
+    {44.64f, 0.788f, 0.613f}, {79.0f, 0.614f, 0.489f},
 };
 static_assert(std::size(kEven32) == EvenSweeps(32));
 static_assert(std::size(kEven16) == EvenSweeps(16));
 static_assert(std::size(kEven8) == EvenSweeps(8));
 
-std::span<const EvenSweep> EvenSweepsFor(int m) {
+EvenTable EvenTableFor(int m) {
   const int place = PatchBlock(m);
-  return place == 32 ? kEven32 : place == 16 ? std::span<const EvenSweep>(kEven16) : kEven8;
+  if (place == 32) return {1.026f, kEven32};
+  return place == 16 ? EvenTable{0.9393f, kEven16} : EvenTable{0.7996f, kEven8};
 }
 
-constexpr float kScaledRelaxation = 0.948f;
+constexpr float kScaledRelaxation = 0.7992f;
 struct ScaledSweep {
   float tau;
   float least_within;  // a line counts at least six times so many entries within reach
 };
 constexpr ScaledSweep kScaled[] = {
-    {0.3388f, 0.843f}, {1.208f, 0.974f}, {2.993f, 2.63f}, {5.079f, 1.25f}, {10.08f, 2.18f},
-    {19.89f, 1.72f},   {43.55f, 1.61f},  {115.2f, 1.3f},  {165.4f, 1.53f}, {253.0f, 2.31f},
+    {0.4712f, 0.794f}, {1.168f, 0.617f}, {3.288f, 1.47f}, {5.318f, 0.77f}, {10.92f, 1.74f},
+    {20.38f, 1.21f},   {41.59f, 1.21f},  {100.6f, 1.14f}, {160.4f, 1.43f}, {241.6f, 1.85f},
 };
 
 // Twice the same number.
@@ -74,12 +80,13 @@ SweepStep& SetSharpness(int k, float tau, PatchSchedule& schedule) {
 // `density`: entries of a line per mean score, around its threshold.
 PatchSchedule EvenSchedule(int m, float density) {
   PatchSchedule schedule;
+  const EvenTable table = EvenTableFor(m);
   const auto gain = [&](float tau, float limit) {
-    return 1 / (tau / limit + density / kEvenRelaxation);
+    return 1 / (tau / limit + density / table.relaxation);
   };
   float gain_before = 1;
   int k = 0;
-  for (const EvenSweep& sweep : EvenSweepsFor(m)) {
+  for (const EvenSweep& sweep : table.sweeps) {
     SweepStep& step = SetSharpness(k++, sweep.tau, schedule);
     const float column_gain = gain(sweep.tau, sweep.column_limit);
     step.row_gain = Twice(-sweep.tau * gain(sweep.tau, sweep.row_limit));
@@ -103,6 +110,13 @@ PatchSchedule ScaledSchedule() {
 
 static_assert(std::size(kScaled) == kScaledSweeps);
 
+// Lines whose means have a mean square deviation of more than this from the block's differ in scale.
+// (Of Gaussian lines of m entries, it is about 0.57 / m.)
+float ScaledSpread(int m) {
+  const int place = PatchBlock(m);
+  return place == 32 ? 0.066f : place == 16 ? 0.112f : 0.28f;
+}
+
 }  // namespace
 
 PatchSchedules SchedulesFor(int n, int m) {
@@ -118,8 +132,10 @@ PatchSchedules SchedulesFor(int n, int m) {
           .center = center,
           .mean_exponent = PatchMeanExponent(n, m),
           .minus_n = {Twice(static_cast<float>(-n)), Twice(static_cast<float>(-n))},
+          .ones = {Twice(1), Twice(1)},
           .start_factor = Twice(center / static_cast<float>(m)),
           .start_rest = Twice(center * center - center),
+          .scaled_spread = ScaledSpread(m) * center * center,
           .even = EvenSchedule(m, density),
           .scaled = ScaledSchedule()};
 }

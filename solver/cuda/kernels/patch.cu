@@ -178,7 +178,7 @@ class PatchSolver {
     Center(state);
     const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
     const __half2 n = __float2half2_rn(static_cast<float>(n_));
-    const LineSums<kBlock> sums;
+    const LineSums<kBlock> sums({schedules_.ones[0], schedules_.ones[1]});
     __half2 beyond[4][4];  // 1 where there was more
     bool visible = true;
 #pragma unroll

@@ -29,7 +29,7 @@ struct PatchSchedule {
 };
 
 // Sweeps where the lines of a block are alike; blocks in places of 8, 16 or 32 lines.
-constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 8 : 6; }
+constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 9 : 8; }
 // Where they are not: so many, of which the first ones measure gains, and the others use the last.
 constexpr int kScaledSweeps = 10;
 constexpr int kMeasuredSweeps = 4;
@@ -40,10 +40,14 @@ struct PatchSchedules {
   float per_entry;    // 1 / (m * m)
   float center;       // QuantileFactor(n, m)
   int mean_exponent;  // PatchMeanExponent(n, m)
-  alignas(8) uint32_t minus_n[2];  // -n, four times, as two half2
+  // Operands of tensor cores, as two half2 each: -n, and 1. In memory, so that the compiler does not
+  // know that both are the same, and copies one to make a pair.
+  alignas(8) uint32_t minus_n[2];
+  alignas(8) uint32_t ones[2];
   // Twice each, as half2.
   uint32_t start_factor;  // center / m: times a line's sum less m centers
   uint32_t start_rest;    // center^2 - center
+  float scaled_spread;    // of the starts of lines: a greater mean square, and they differ in scale
   PatchSchedule even;    // the lines of a block are alike
   PatchSchedule scaled;  // they differ in scale
 };

@@ -155,13 +155,11 @@ __device__ void ExcludePadding(int m, PatchSweepState& state) {
   }
 }
 
-// Whether the lines of this thread's block differ in scale, by its starts, whose mean squares over
-// a side are the spreads. A side that differs far less than the other does so by chance: it starts
+// Whether the lines of this thread's block differ in scale, by its starts: if the mean square of a
+// side's is more than `scaled_spread`. A side that differs far less than the other does so by chance: it starts
 // from the average.
 template <int kBlock>
-__device__ bool ChooseStarts(PatchStarts& starts) {
-  // Of lines alike in scale, the starts' mean square is about 0.4 / kBlock.
-  constexpr float kScaledSpread = kBlock == 32 ? 0.047f : kBlock == 16 ? 0.08f : 0.2f;
+__device__ bool ChooseStarts(float scaled_spread, PatchStarts& starts) {
   constexpr float kChance = 4;
   __half2 pairs = __hmul2(starts.row[0], starts.row[0]);
   pairs = __hfma2(starts.row[1], starts.row[1], pairs);
@@ -171,7 +169,7 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
   for (int q = 1; q < 4; ++q) pairs = __hfma2(starts.column[q], starts.column[q], pairs);
   float columns = __low2float(pairs) + __high2float(pairs);
   // Usually no thread's four rows or eight columns differ so much.
-  if (!__any_sync(~0u, rows > 4 * kScaledSpread || columns > 8 * kScaledSpread)) return false;
+  if (!__any_sync(~0u, rows > 4 * scaled_spread || columns > 8 * scaled_spread)) return false;
 #pragma unroll
   for (int lines = 4; lines < kBlock; lines *= 2) rows += __shfl_xor_sync(~0u, rows, lines);
 #pragma unroll
@@ -179,7 +177,7 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
     columns += __shfl_xor_sync(~0u, columns, lines / 8);
   rows *= 1.0f / kBlock;
   columns *= 1.0f / kBlock;
-  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  if (!(fmaxf(rows, columns) > scaled_spread)) return false;
   const __half2 zero = __float2half2_rn(0.0f);
   if (rows > kChance * columns) {
 #pragma unroll
@@ -209,6 +207,21 @@ __device__ PatchStarts StartsOf(const PatchSchedules& schedules, const LineSums<
   return starts;
 }
 
+// The next kSweeps of a schedule, in a loop over kTogether of them.
+template <Slope kSlope, int kSweeps, int kTogether, int kBlock>
+__device__ __forceinline__ void RunSweeps(const LineSums<kBlock>& excess,
+                                          const PatchSchedule& schedule, int& sweep,
+                                          PatchSweepState& state) {
+  static_assert(kSweeps % kTogether == 0);
+#pragma unroll 1
+  for (int k = 0; k < kSweeps / kTogether; ++k) {
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j, ++sweep) {
+      Sweep<kSlope>(excess, schedule.step[sweep], state);
+    }
+  }
+}
+
 template <bool kScaled, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
                                                        const LineSums<kBlock>& sums,
@@ -227,27 +240,15 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   }
   const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
   constexpr int kSweeps = kScaled ? kScaledSweeps : EvenSweeps(kBlock);
+  int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
   if constexpr (kScaled) {
-#pragma unroll 1
-    for (int sweep = 0; sweep < kMeasuredSweeps; ++sweep) {
-      Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
-    }
-#pragma unroll 1
-    for (int sweep = kMeasuredSweeps; sweep < kSweeps; ++sweep) {
-      Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
-    }
+    constexpr int kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
+    RunSweeps<Slope::kMeasured, kMeasuredSweeps, 2>(excess, schedule, sweep, state);
+    RunSweeps<Slope::kFrozen, kFrozenSweeps, 2>(excess, schedule, sweep, state);
   } else {
-    // More of them unrolled would not fit into the cache for instructions.
-    constexpr int kTogether = 2;
-    static_assert(kSweeps % kTogether == 0);
-    int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
-#pragma unroll 1
-    for (int k = 0; k < kSweeps / kTogether; ++k) {
-#pragma unroll
-      for (int j = 0; j < kTogether; ++j, ++sweep) {
-        Sweep<Slope::kAverage>(excess, schedule.step[sweep], state);
-      }
-    }
+    // Sweeps are read over and over, or else they do not fit into the cache for instructions.
+    constexpr int kTogether = kSweeps % 5 == 0 ? 5 : kSweeps % 4 == 0 ? 4 : 3;
+    RunSweeps<Slope::kAverage, kSweeps, kTogether>(excess, schedule, sweep, state);
   }
   // Now, by all threads: where only some need the sums, tensor cores must not add them up.
 #pragma unroll
@@ -281,9 +282,9 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 template <int kBlock, bool kWhole, typename Restore, typename Publish>
 __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, PatchSweepState& state,
                            Restore restore, Publish publish) {
-  const LineSums<kBlock> sums;
+  const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
   PatchStarts starts = StartsOf(schedules, sums, state);
-  const bool scaled = ChooseStarts<kBlock>(starts);
+  const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
   if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
   const bool any_even = __any_sync(~0u, fit && !scaled);
   const bool any_scaled = __any_sync(~0u, fit && scaled);

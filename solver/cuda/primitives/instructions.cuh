@@ -8,8 +8,7 @@
 
 namespace tsenor::cuda {
 
-// A value that the compiler cannot look into: it would recompute constant operands of the tensor
-// cores for each use (57 more instructions a sweep).
+// A value that the compiler cannot look into, computed here by all threads.
 inline __device__ uint32_t Opaque(uint32_t value) {
   asm volatile("" : "+r"(value));
   return value;

@@ -54,15 +54,16 @@ __device__ float SumOfBlock(float value) {
 template <int kBlock>
 class LineSums {
  public:
-  // Ones where row k and column n of the operand belong to one block of the patch.
-  __device__ LineSums() {
+  // `ones`: four halves of 1, for which the compiler must not know that they are: it would
+  // recompute constant operands for each use (57 more instructions a sweep), or copy a register to
+  // make a pair. Kept where row k and column n of the operand belong to one block of the patch.
+  explicit __device__ LineSums(const uint2& ones) {
     const PatchPlace place;
     const bool same = 8 * place.t / kBlock == 4 * place.g / kBlock;
-    constexpr uint32_t kOnes = 0x3c003c00;
-    ones_ = {Opaque(same ? kOnes : 0), Opaque(same ? kOnes : 0)};
+    ones_ = {same ? ones.x : 0, same ? ones.y : 0};
   }
 
-  // The same sums, starting from `start`: four halves of one value.
+  // The same sums, starting from `start`: four halves of one value; see `ones`.
   __device__ LineSums From(const uint2& start) const {
     LineSums sums = *this;
     sums.start_ = start;
@@ -88,8 +89,6 @@ class LineSums {
   }
 
  private:
-  // Operands are pairs of registers. Did the compiler know that both hold the same, each product
-  // would copy it.
   uint2 ones_;
   uint2 start_ = {0, 0};
 };
