@@ -105,8 +105,11 @@ std::vector<Case> Cases() {
     cases.push_back({{2, 4}, kind, DType::kBFloat16});
   }
   cases.push_back({{16, 32}, WeightKind::kGaussian, DType::kBFloat16});
-  for (const WeightKind kind : kAllWeightKinds) {
-    if (kind != WeightKind::kGaussian) cases.push_back({{16, 32}, kind, DType::kFloat32});
+  cases.push_back({{32, 64}, WeightKind::kGaussian, DType::kBFloat16});
+  for (const Pattern pattern : {Pattern{16, 32}, {32, 64}}) {
+    for (const WeightKind kind : kAllWeightKinds) {
+      if (kind != WeightKind::kGaussian) cases.push_back({pattern, kind, DType::kFloat32});
+    }
   }
   const Method others[] = {Method::kTsenor,    Method::kTwoApprox, Method::kBiNm,
                            Method::kMaxRandom, Method::kRowNm,     Method::kColumnNm};

@@ -59,8 +59,8 @@ __global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant_
   }
 }
 
-// Writes the bytes of listed blocks where m is a multiple of 8 up to 32: a warp a block, a lane a
-// row.
+// Writes the bytes of listed blocks where m is a multiple of 8 up to 64: a warp a block, a lane a
+// row or two.
 constexpr int kPlaceThreads = 128;
 constexpr int kPlaceCtas = 528;  // four on each multiprocessor of an H200
 
@@ -70,13 +70,14 @@ __global__ void __launch_bounds__(kPlaceThreads) PlaceListed(const __grid_consta
   for (uint32_t k = (blockIdx.x * kPlaceThreads + threadIdx.x) / 32; k < count; k += warps) {
     const int64_t index = pass.hard_blocks[k];
     const BlockView block = Locate(pass, pass.first_block + index);
-    if (lane >= block.rows) continue;
-    const uint32_t existing = block.columns == 32 ? ~0u : (1u << block.columns) - 1;
-    const uint32_t bits = pass.masks[index * m + lane] & existing;
-    uint8_t* const at =
-        block.tile->mask + (block.row + lane) * block.tile->mask_row_stride + block.column / 8;
-    for (int byte = 0; 8 * byte < block.columns; ++byte) {
-      at[byte] = static_cast<uint8_t>(bits >> 8 * byte);
+    for (int row = lane; row < block.rows; row += 32) {
+      const uint32_t* const words = pass.masks + (index * m + row) * MaskWords(m);
+      uint8_t* const at =
+          block.tile->mask + (block.row + row) * block.tile->mask_row_stride + block.column / 8;
+      for (int first = 0; first < block.columns; first += 8) {
+        const uint32_t existing = (1u << min(block.columns - first, 8)) - 1;
+        at[first / 8] = static_cast<uint8_t>(words[first / 32] >> (first % 32) & existing);
+      }
     }
   }
 }
