@@ -57,6 +57,7 @@ std::string LaunchConfig::ToString() const {
   if (!general)
     return other_method ? absl::StrCat("method's kernels, ", passes) : "exhaustive search";
   return absl::StrCat(exhaustive ? "exhaustive search; for potentials the "
+                      : wide     ? "wide kernel; for hard blocks the "
                       : patches  ? "patch kernel; for hard blocks the "
                                  : "",
                       "general kernel, ", threads, " threads and ", shared_bytes,
@@ -70,7 +71,8 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   const Method method = problem.options.method;
   config.exhaustive = m == 4 && n > 0 && n < m && method == Method::kOptimal;
   config.patches =
-      !config.exhaustive && n > 0 && n < m && m <= kPatchLines && method == Method::kOptimal;
+      !config.exhaustive && n > 0 && n < m && m <= kWideLines && method == Method::kOptimal;
+  config.wide = config.patches && m > kPatchLines;
   config.other_method = HasMethodKernels(problem);
   const bool any_potentials = std::any_of(
       tiles.begin(), tiles.end(), [](const Tile& tile) { return tile.potentials != nullptr; });

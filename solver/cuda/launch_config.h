@@ -30,8 +30,9 @@ inline constexpr int64_t kStagingBytes = int64_t{16} << 20;
 struct LaunchConfig {
   // M = 4: kernels/exhaustive.h, after kernels/general.h if some tile wants potentials.
   bool exhaustive = false;
-  // M <= 32: kernels/patch.h, and kernels/general.h for the blocks that it leaves.
-  bool patches = false;
+  // M <= 64: kernels/patch.h or, for M > 32 (`wide`), kernels/wide_patch.h; kernels/general.h for
+  // the blocks that they leave.
+  bool patches = false, wide = false;
   bool general = true;
   bool other_method = false;  // the kernels of methods.h; the general kernel finds the bound before
   // The general kernel.

@@ -11,6 +11,7 @@
 #include "solver/cuda/kernels/exhaustive.h"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/kernels/patch.h"
+#include "solver/cuda/kernels/wide_patch.h"
 #include "solver/cuda/methods.h"
 
 namespace tsenor::cuda {
@@ -37,13 +38,16 @@ void PlaceWorkspace(const LaunchConfig& config, std::byte* workspace, Pass& pass
   pass.hard_blocks = pass.hard_count + 1;
 }
 
-// The patch kernel, and the general one for the blocks that it leaves.
+// The patch or the wide kernel, and the general one for the blocks that it leaves.
 absl::Status EnqueuePatches(const Pass& pass, cudaStream_t stream) {
   const auto [n, m] = pass.problem.pattern;
   absl::Status status = ToStatus(
       cudaMemsetAsync(pass.hard_count, 0, sizeof(*pass.hard_count), stream), "cudaMemsetAsync");
   if (!status.ok()) return status;
-  status = ToStatus(LaunchPatches(pass, SchedulesFor(n, m), stream), "launch of the patch kernel");
+  status = m <= kPatchLines ? ToStatus(LaunchPatches(pass, SchedulesFor(n, m), stream),
+                                       "launch of the patch kernel")
+                            : ToStatus(LaunchWidePatches(pass, WideSchedulesFor(n, m), stream),
+                                       "launch of the wide kernel");
   if (!status.ok()) return status;
   return ToStatus(LaunchGeneralOnList(pass, {pass.hard_blocks, pass.hard_count}, stream),
                   "launch of the general kernel");

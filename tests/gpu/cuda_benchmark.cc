@@ -114,6 +114,7 @@ std::vector<Case> Cases() {
     cases.push_back({{2, 4}, kind, DType::kBFloat16});
   }
   cases.push_back({{16, 32}, WeightKind::kGaussian, DType::kBFloat16});
+  cases.push_back({{32, 64}, WeightKind::kGaussian, DType::kBFloat16});
   for (const WeightKind kind : {WeightKind::kColumnScaled, WeightKind::kRowScaled}) {
     cases.push_back({{8, 32}, kind, DType::kFloat32});
   }

@@ -2,8 +2,9 @@
 // they solve, and what they leave to each other. The emulation fails where threads do not meet.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <set>
+#include <bit>
+#include <memory>
+#include <random>
 #include <vector>
 
 #include "solver/certificate.h"
@@ -58,10 +59,17 @@ class EmulatedKernelsTest : public testing::Test {
 };
 
 TEST_F(EmulatedKernelsTest, EveryKindHasTheOptimumOfTheCpuBackend) {
-  for (const Pattern pattern :
-       {Pattern{4, 8}, {3, 7}, {8, 16}, {10, 20}, {16, 32}, {32, 64}, {40, 80}}) {
+  for (const Pattern pattern : {Pattern{4, 8},
+                                {3, 7},
+                                {8, 16},
+                                {10, 20},
+                                {16, 32},
+                                {17, 33},
+                                {24, 48},
+                                {32, 64},
+                                {40, 80}}) {
     for (const WeightKind kind : kAllWeightKinds) {
-      Judge(kind, pattern, pattern.m <= 32 ? 8 : 2);
+      Judge(kind, pattern, pattern.m <= 32 ? 8 : 3);
       if (HasFailure()) return;
     }
   }
@@ -70,7 +78,50 @@ TEST_F(EmulatedKernelsTest, EveryKindHasTheOptimumOfTheCpuBackend) {
 TEST_F(EmulatedKernelsTest, ThePatchKernelLeavesTiesAndNothingElse) {
   EXPECT_TRUE(Judge(WeightKind::kGaussian, {16, 32}, 32).listed.empty());
   EXPECT_TRUE(Judge(WeightKind::kBFloat16, {8, 16}, 32).listed.empty());
+  EXPECT_TRUE(Judge(WeightKind::kGaussian, {32, 64}, 16).listed.empty());
+  EXPECT_TRUE(Judge(WeightKind::kBFloat16, {32, 64}, 16).listed.empty());
+  EXPECT_TRUE(Judge(WeightKind::kInt8, {16, 64}, 16).listed.empty());
   EXPECT_EQ(Judge(WeightKind::kConstant, {16, 32}, 4).listed.size(), 4u);
+}
+
+// Weights whose bits are random, below 2; never infinite or NaN.
+std::vector<uint8_t> RandomElements(DType dtype, int64_t count) {
+  std::mt19937_64 random(static_cast<uint64_t>(dtype) + 1);
+  std::vector<uint8_t> bytes(count * SizeOf(dtype));
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  for (size_t k = SizeOf(dtype) - 1; k < bytes.size(); k += SizeOf(dtype)) bytes[k] &= 0xbf;
+  return bytes;
+}
+
+TEST_F(EmulatedKernelsTest, EveryTypeAndScoreKindIsReadIncompleteBlocksToo) {
+  constexpr int64_t kRows = 70, kColumns = 136;
+  std::vector<float> norms(kColumns);
+  for (int64_t j = 0; j < kColumns; ++j) norms[j] = static_cast<float>(1 + j % 5) / 4;
+  norms[3] = 0;
+  for (const DType dtype : kAllDTypes) {
+    const auto elements = RandomElements(dtype, kRows * kColumns);
+    for (const Pattern pattern : {Pattern{8, 16}, {10, 20}, {17, 35}, {32, 64}}) {
+      for (const bool normed : {false, true}) {
+        SCOPED_TRACE(testing::Message() << NameOf(dtype) << " M = " << pattern.m << " " << normed);
+        Problem problem = Optimal(pattern);
+        problem.dtype = dtype;
+        if (normed) problem.score_kind = ScoreKind::kMagnitudeTimesColumnNorm;
+        const float* const of_columns = normed ? norms.data() : nullptr;
+        const SolvedMatrix solved =
+            EmulatePass(problem, elements.data(), kRows, kColumns, of_columns).solved;
+        const SolveStats found = solved.Total();
+        const SolveStats wanted =
+            SolveWholeMatrix(*cpu_, problem, elements.data(), kRows, kColumns, of_columns).Total();
+        EXPECT_NEAR(found.score_sum, wanted.score_sum, 1e-12 * wanted.score_sum);
+        EXPECT_NEAR(found.value, wanted.value, 1e-9 * wanted.value);
+        EXPECT_LE(found.relative_gap(), 1e-9);
+        EXPECT_EQ(found.blocks_proven, wanted.blocks);
+        int64_t kept = 0;
+        for (const uint8_t byte : solved.mask) kept += std::popcount(byte);
+        EXPECT_EQ(found.kept, kept);
+      }
+    }
+  }
 }
 
 TEST_F(EmulatedKernelsTest, TheOrderInWhichThreadsRunDecidesNothing) {

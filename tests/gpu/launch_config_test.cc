@@ -41,6 +41,18 @@ TEST(LaunchConfigTest, IsPrintable) {
   const Tile tile = TileOf(64, 64);
   EXPECT_EQ(ConfigFor(ProblemOf(16, 32), {&tile, 1}).ToString().substr(0, 48),
             "patch kernel; for hard blocks the general kernel");
+  EXPECT_EQ(ConfigFor(ProblemOf(32, 64), {&tile, 1}).ToString().substr(0, 47),
+            "wide kernel; for hard blocks the general kernel");
+}
+
+TEST(LaunchConfigTest, BlocksOfUpTo64LinesGoToAKernelOfTheirSizeFirst) {
+  const Tile tile = TileOf(256, 256);
+  for (int m = 2; m <= 128; ++m) {
+    const LaunchConfig config = ConfigFor(ProblemOf(m / 2, m), {&tile, 1});
+    EXPECT_EQ(config.patches, m <= 64 && m != 4) << m;
+    EXPECT_EQ(config.wide, 32 < m && m <= 64) << m;
+    EXPECT_FALSE(ConfigFor(ProblemOf(m, m), {&tile, 1}).patches) << m;
+  }
 }
 
 TEST(LaunchConfigTest, SmallBatchesTakeNoMoreWorkspaceThanTheyNeed) {
@@ -104,7 +116,8 @@ TEST(LaunchConfigTest, AnExhaustiveSearchTakesMemoryOnlyForRowsOfMoreThanOneSegm
 }
 
 TEST(CutIntoPassesTest, LargeTilesAreCutIntoPassesOfWholePatches) {
-  for (const Pattern pattern : {Pattern{4, 8}, {3, 7}, {8, 16}, {10, 20}, {16, 32}, {64, 128}}) {
+  for (const Pattern pattern :
+       {Pattern{4, 8}, {3, 7}, {8, 16}, {10, 20}, {16, 32}, {32, 64}, {64, 128}}) {
     SCOPED_TRACE(pattern.m);
     const Problem problem = ProblemOf(pattern.n, pattern.m);
     const Tile tiles[] = {TileOf(40000, 12000), TileOf(3, 5), TileOf(33, 1 << 20)};

@@ -286,7 +286,7 @@ class BlockSolver {
   __device__ void TakeMask() {
     const Set& row = kept_.in_row;
     if (pass_.WritesMasks()) {
-      if (k_ < m_) StoreMaskRow(view_, k_, row.word[0]);
+      if (k_ < m_) StoreMaskRow(view_, k_, row.First64());
     } else if (k_ < m_) {
       StoreSet(row, pass_.masks + (index_ * m_ + k_) * MaskWords(m_));
     }

@@ -77,7 +77,7 @@ struct Pass {
   int32_t* unsolved;  // number of blocks that have no optimum; the passes of a call add up
   int32_t* plans;     // kTsenor: [block][row][column] (kernels/entropic_plans.h)
   const uint8_t* random_masks;  // kMaxRandom: RandomMasks::Row() of all rows, one after another
-  // Of the patch kernel; null without it.
+  // Of the patch kernel or the wide one; null without them.
   PartResult* parts;      // see PartIndex()
   uint32_t* hard_blocks;  // blocks that it leaves to the general kernel: numbers less first_block,
                           // in any order
@@ -101,8 +101,9 @@ struct Pass {
 static_assert(sizeof(Pass) <= 4092);  // and one int
 
 // Lines that the patch kernel gives a block of m lines: the least power of two from 8 on. A patch
-// has kPatchLines rows and columns of these.
-inline constexpr int kPatchLines = 32;
+// has kPatchLines rows and columns of these. Of the wide kernel (kernels/wide_patch.h), which
+// solves blocks of up to kWideLines lines, a patch is one block.
+inline constexpr int kPatchLines = 32, kWideLines = 64;
 constexpr int PatchBlock(int m) { return m <= 8 ? 8 : m <= 16 ? 16 : 32; }
 constexpr int PatchBlocks(int m) { return kPatchLines / PatchBlock(m); }  // along a side of a patch
 
@@ -120,7 +121,7 @@ constexpr int MaskWords(int m) { return (m + 31) / 32; }
 // Workspace that a block takes at most.
 constexpr int64_t WorkspaceBytesPerBlock(int m) {
   const size_t general = sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m);
-  const size_t patch = m > kPatchLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + sizeof(uint32_t);
+  const size_t patch = m > kWideLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + sizeof(uint32_t);
   return static_cast<int64_t>(general + patch);
 }
 

@@ -137,7 +137,8 @@ class PatchFinish {
         // Enter an entry of row `line`.
         const int residual = Residual(scores_.at(row_ + line, column_ + z_),
                                       From(lines_.row_start, line) + lines_.column_start);
-        const uint32_t cost = From(lines_.row_move, line) + lines_.column_move - residual;
+        const uint32_t cost = Unsigned(From(lines_.row_move, line)) + Unsigned(lines_.column_move) -
+                              Unsigned(residual);
         const uint32_t next = min(distance + cost, kFar) * kNodes + column_node;
         if (!(lines_.column_kept >> line & 1) && next < paths.column_key) {
           paths.column_key = open_column = next;
@@ -148,7 +149,8 @@ class PatchFinish {
         // Drop an entry of column `line`.
         const int residual = Residual(scores_.at(row_ + z_, column_ + line),
                                       lines_.row_start + From(lines_.column_start, line));
-        const uint32_t cost = residual - lines_.row_move - From(lines_.column_move, line);
+        const uint32_t cost = Unsigned(residual) - Unsigned(lines_.row_move) -
+                              Unsigned(From(lines_.column_move, line));
         const uint32_t next = min(distance + cost, kFar) * kNodes + row_node;
         if ((lines_.row_kept >> line & 1) && next < paths.row_key) {
           paths.row_key = open_row = next;
@@ -157,6 +159,8 @@ class PatchFinish {
       }
     }
   }
+
+  static __device__ uint32_t Unsigned(int x) { return static_cast<uint32_t>(x); }
 
   // Exact where it is small: potentials lie on a grid so coarse that their sum is exact, and the
   // difference of two close numbers is. Elsewhere it saturates; costs are unsigned, so that moves

@@ -43,10 +43,10 @@ inline __device__ BlockView Locate(const Pass& pass, int64_t number) {
 }
 
 // Row `line` of a block's mask to where it belongs, if the row exists. REQUIRES: m is a multiple of 8
-// up to 32.
-inline __device__ void StoreMaskRow(const BlockView& block, int line, uint32_t bits) {
+// up to 64.
+inline __device__ void StoreMaskRow(const BlockView& block, int line, uint64_t bits) {
   if (line >= block.rows) return;
-  bits &= block.columns == 32 ? ~0u : (1u << block.columns) - 1;
+  bits &= block.columns == 64 ? ~uint64_t{0} : (uint64_t{1} << block.columns) - 1;
   uint8_t* const at =
       block.tile->mask + (block.row + line) * block.tile->mask_row_stride + block.column / 8;
   for (int byte = 0; 8 * byte < block.columns; ++byte) {

@@ -14,6 +14,10 @@ inline __device__ uint32_t Opaque(uint32_t value) {
   return value;
 }
 
+// No read of memory moves across it in the compiler's hands, for want of registers to hold what is
+// read. No instruction.
+inline __device__ void KeepReadsInOrder() { asm volatile("" ::: "memory"); }
+
 // A fragment of 16 x 16 half-precision entries: of a warp's thread 4 g + t, the pairs of columns 2
 // t and 2 t + 1 of row g, of row g + 8, and of columns 2 t + 8 and 2 t + 9 of both rows.
 struct Fragment16 {

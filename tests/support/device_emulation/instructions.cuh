@@ -10,6 +10,8 @@ namespace tsenor::cuda {
 
 inline uint32_t Opaque(uint32_t value) { return value; }
 
+inline void KeepReadsInOrder() {}
+
 struct Fragment16 {
   uint32_t pair[4];
 };

@@ -1,0 +1,268 @@
+// Sweeps over a wide patch (primitives/wide_patch.cuh) in half precision: those of
+// patch_sweeps.cuh, where the mathematics stands, for one block of up to 64 x 64 in a warp. A sweep
+// with the slope of an average line takes some 330 instructions for 4096 entries.
+#pragma once
+
+#include <cstdint>
+
+#include "solver/cuda/kernels/wide_schedule.h"
+#include "solver/cuda/primitives/wide_patch.cuh"
+
+namespace tsenor::cuda {
+
+// Of one thread, for its rows (pairs of two) and its columns (pairs of two).
+struct WideSweepState {
+  __half2 x[kWideRows][kWidePairs];  // w - start - column potential, but for the last step
+  __half2 row[kWideRows / 2];        // 1/2 - tau * row potential
+  __half2 row_gain[kWideRows / 2];   // what a row's potential moves for an excess of one
+  __half2 column[kWidePairs];        // column potential
+  __half2 column_step[kWidePairs];
+  __half2 column_gain[kWidePairs];
+};
+
+// The potentials that sweeps start from, less the center.
+struct WideStarts {
+  __half2 row[kWideRows / 2];
+  __half2 column[kWidePairs];
+};
+
+// Of a line's count and the sum of squares, both less n: what its potential moves for an excess of
+// one. About 1 / x is taken from the bits of x, +-12 %.
+inline __device__ __half2 WideGain(__half2 count, __half2 squares, const WideStep& step) {
+  const __half2 within = __hmax2(__hsub2(count, squares), __float2half2_rn(0.05f));
+  return __hmul2(Pair(0x77987798u - Bits(within)), Pair(step.gain_scale));
+}
+
+inline __device__ __half2 Within(__half2 x, __half2 limit) {
+  return __hmax2(__hmin2(x, limit), __hneg2(limit));
+}
+
+// Where a sweep has its slopes from.
+enum class WideSlope { kMeasured, kFrozen, kAverage };
+
+template <WideSlope kSlope>
+__device__ __forceinline__ void SweepWideRows(const WideSums& excess, const WideStep& step,
+                                              WideSweepState& state) {
+  const __half2 tau = Pair(step.tau);
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    __half2& row = state.row[pair];
+    row = __hfma2(row, Pair(step.rescale), Pair(step.offset));
+    __half2 s[2][kWidePairs];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const __half2 offset = h == 0 ? __low2half2(row) : __high2half2(row);
+#pragma unroll
+      for (int q = 0; q < kWidePairs; ++q) {
+        __half2& x = state.x[2 * pair + h][q];
+        x = __hsub2(x, state.column_step[q]);
+        s[h][q] = __hfma2_sat(x, tau, offset);
+      }
+    }
+    const __half2 count = excess.Rows([&](int h, int q) { return Bits(s[h][q]); });
+    if constexpr (kSlope == WideSlope::kAverage) {
+      row = __hfma2(count, Pair(step.row_gain), row);
+      continue;
+    }
+    if constexpr (kSlope == WideSlope::kMeasured) {
+      const __half2 squares =
+          excess.Rows([&](int h, int q) { return Bits(__hmul2(s[h][q], s[h][q])); });
+      state.row_gain[pair] = WideGain(count, squares, step);
+    }
+    const __half2 gain = __hmin2(state.row_gain[pair], Pair(step.greatest_gain));
+    __half2 move = __hmul2(__hmul2(count, __hneg2(tau)), gain);
+    if constexpr (kSlope == WideSlope::kMeasured) move = Within(move, __float2half2_rn(1.0f));
+    row = __hadd2(row, move);
+  }
+}
+
+// The sum over the thread's rows of term(k, s), s being the count of entry (k, q).
+template <typename Term>
+__device__ __forceinline__ __half2 SumOverRows(Term term) {
+  __half2 sum[kWideRows / 2];
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    sum[pair] = __hadd2(term(2 * pair), term(2 * pair + 1));
+  }
+  return __hadd2(__hadd2(sum[0], sum[1]), __hadd2(sum[2], sum[3]));
+}
+
+template <WideSlope kSlope>
+__device__ __forceinline__ void SweepWideColumns(const WideSums& excess, const WideStep& step,
+                                                 WideSweepState& state) {
+  const __half2 tau = Pair(step.tau);
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    __half2 s[kWideRows];
+#pragma unroll
+    for (int k = 0; k < kWideRows; ++k) {
+      const __half2 row = state.row[k / 2];
+      s[k] = __hfma2_sat(state.x[k][q], tau, k % 2 == 0 ? __low2half2(row) : __high2half2(row));
+    }
+    const __half2 count = excess.Columns(SumOverRows([&](int k) { return s[k]; }));
+    __half2& move = state.column_step[q];
+    if constexpr (kSlope == WideSlope::kAverage) {
+      move = __hmul2(count, Pair(step.column_gain));
+      state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
+      continue;
+    }
+    if constexpr (kSlope == WideSlope::kMeasured) {
+      const __half2 squares =
+          excess.Columns(SumOverRows([&](int k) { return __hmul2(s[k], s[k]); }));
+      state.column_gain[q] = WideGain(count, squares, step);
+    }
+    move = __hmul2(count, __hmin2(state.column_gain[q], Pair(step.greatest_gain)));
+    if constexpr (kSlope == WideSlope::kMeasured) move = Within(move, Pair(step.longest));
+    state.column[q] = __hadd2(state.column[q], move);
+  }
+}
+
+template <WideSlope kSlope>
+__device__ __forceinline__ void SweepWide(const WideSums& excess, const WideStep& step,
+                                          WideSweepState& state) {
+  SweepWideRows<kSlope>(excess, step, state);
+  SweepWideColumns<kSlope>(excess, step, state);
+}
+
+// Sets the entries beyond line m to `value`, a half2.
+inline __device__ void SetWidePadding(int m, __half2 value, WideSweepState& state) {
+  const WidePlace place;
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    const uint32_t pair =
+        (place.column(2 * q) < m ? 0xffff : 0) | (place.column(2 * q + 1) < m ? 0xffff0000 : 0);
+#pragma unroll
+    for (int k = 0; k < kWideRows; ++k) {
+      const uint32_t entries = place.row(k) < m ? pair : 0;
+      __half2& x = state.x[k][q];
+      x = Pair((Bits(x) & entries) | (Bits(value) & ~entries));
+    }
+  }
+}
+
+// Whether the lines differ in scale, by their starts, whose mean squares over a side are the
+// spreads. A side that differs far less than the other does so by chance: it starts from the
+// average.
+inline __device__ bool ChooseWideStarts(WideStarts& starts) {
+  // Of lines alike in scale, the starts' mean square is about 0.4 / 64.
+  constexpr float kScaledSpread = 0.0235f;
+  constexpr float kChance = 4;
+  const auto squares = [](const auto& start) {
+    __half2 sum = __float2half2_rn(0.0f);
+#pragma unroll
+    for (const __half2 x : start) sum = __hfma2(x, x, sum);
+    return __low2float(sum) + __high2float(sum);
+  };
+  float rows = squares(starts.row), columns = squares(starts.column);
+  // Usually no thread's eight rows or sixteen columns differ so much.
+  if (!__any_sync(~0u, rows > 8 * kScaledSpread || columns > 16 * kScaledSpread)) return false;
+#pragma unroll
+  for (int lanes = 4; lanes < 32; lanes *= 2) rows += __shfl_xor_sync(~0u, rows, lanes);
+#pragma unroll
+  for (int lanes = 1; lanes < 4; lanes *= 2) columns += __shfl_xor_sync(~0u, columns, lanes);
+  rows *= 1.0f / WideScores::kLines;
+  columns *= 1.0f / WideScores::kLines;
+  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  const __half2 zero = __float2half2_rn(0.0f);
+  if (rows > kChance * columns) {
+#pragma unroll
+    for (__half2& start : starts.column) start = zero;
+  }
+  if (columns > kChance * rows) {
+#pragma unroll
+    for (__half2& start : starts.row) start = zero;
+  }
+  return true;
+}
+
+// Each line's mean times the quantile factor, less that of an average line.
+inline __device__ WideStarts WideStartsOf(const WideSchedules& schedules, int m,
+                                          const WideSweepState& state) {
+  const WideSums sums({schedules.ones[0], schedules.ones[1]}, {0, 0});
+  const float center = schedules.center;
+  const __half2 factor = __float2half2_rn(center / static_cast<float>(m));
+  const __half2 rest = __float2half2_rn(center * center - center);
+  WideStarts starts;
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    const __half2 partial = SumOverRows([&](int k) { return state.x[k][q]; });
+    starts.column[q] = __hfma2(sums.Columns(partial), factor, rest);
+  }
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    const auto entries = [&](int h, int q) { return Bits(state.x[2 * pair + h][q]); };
+    starts.row[pair] = __hfma2(sums.Rows(entries), factor, rest);
+  }
+  return starts;
+}
+
+// The potentials of a thread's lines, in mean scores.
+struct WidePotentials {
+  float row[kWideRows];
+  float column[2 * kWidePairs];
+  int sweeps;  // that found them
+};
+
+template <bool kScaled>
+__device__ __forceinline__ WidePotentials RunWideSchedule(const WideSchedules& schedules,
+                                                          const WideStarts& starts,
+                                                          WideSweepState& state) {
+  const WideSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    state.column_step[q] = starts.column[q];
+    state.column[q] = __float2half2_rn(0.0f);
+  }
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    state.row[pair] =
+        __hfma2(starts.row[pair], __float2half2_rn(-schedule.first_tau), __float2half2_rn(0.5f));
+  }
+  const WideSums excess({schedules.ones[0], schedules.ones[1]},
+                        {schedules.minus_n[0], schedules.minus_n[1]});
+  int sweep = 0;
+  if constexpr (kScaled) {
+#pragma unroll 1
+    for (; sweep < schedule.measured; ++sweep) {
+      SweepWide<WideSlope::kMeasured>(excess, schedule.step[sweep], state);
+    }
+#pragma unroll 1
+    for (; sweep < schedule.sweeps; ++sweep) {
+      SweepWide<WideSlope::kFrozen>(excess, schedule.step[sweep], state);
+    }
+  } else {
+#pragma unroll 1
+    for (; sweep < schedule.sweeps; ++sweep) {
+      SweepWide<WideSlope::kAverage>(excess, schedule.step[sweep], state);
+    }
+  }
+  WidePotentials potentials;
+  potentials.sweeps = schedule.sweeps;
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
+    potentials.row[2 * pair] = -row.x * schedule.per_last_tau;
+    potentials.row[2 * pair + 1] = -row.y * schedule.per_last_tau;
+  }
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    const float2 moved = __half22float2(state.column[q]), from = __half22float2(starts.column[q]);
+    potentials.column[2 * q] = moved.x + from.x + schedules.center;
+    potentials.column[2 * q + 1] = moved.y + from.y + schedules.center;
+  }
+  return potentials;
+}
+
+// Potentials such that [score > a_i + b_j] nearly has n entries in each line. state.x on entry:
+// scores less the center, the quantile of an average line; 0 beyond line m.
+inline __device__ WidePotentials SweepWidePatch(const WideSchedules& schedules, int m,
+                                                WideSweepState& state) {
+  WideStarts starts = WideStartsOf(schedules, m, state);
+  const bool scaled = ChooseWideStarts(starts);
+  // So small that they count for nothing; half precision ends there.
+  if (m < WideScores::kLines) SetWidePadding(m, __float2half2_rn(-6e4f), state);
+  return scaled ? RunWideSchedule<true>(schedules, starts, state)
+                : RunWideSchedule<false>(schedules, starts, state);
+}
+
+}  // namespace tsenor::cuda
