@@ -24,19 +24,19 @@ struct EvenTable {
   std::span<const EvenSweep> sweeps;
 };
 constexpr EvenSweep kEven32[] = {
-    {1.439f, 1.4f, 11.2f},  {3.714f, 2.62f, 0.844f}, {7.47f, 1.3f, 2.5f},
-    {11.03f, 0.94f, 0.47f}, {23.34f, 0.936f, 1.02f}, {42.18f, 1.01f, 0.921f},
-    {68.53f, 1.12f, 0.968f}, {89.07f, 1.04f, 0.854f}, {138.4f, 0.878f, 0.658f},
+    {1.439f, 1.4f, 11.2f},    {3.714f, 2.62f, 0.844f}, {7.47f, 1.3f, 2.5f},
+    {11.03f, 0.94f, 0.47f},   {23.34f, 0.936f, 1.02f}, {42.18f, 1.01f, 0.921f},
+    {68.53f, 1.12f, 0.968f},  {89.07f, 1.04f, 0.854f}, {138.4f, 0.878f, 0.658f},
     {233.6f, 0.753f, 0.462f},
 };
 constexpr EvenSweep kEven16[] = {
-    {1.453f, 2.17f, 8.23f},  {2.99f, 2.23f, 1.15f},    {7.267f, 1.07f, 1.58f},
-    {11.17f, 1.41f, 0.878f}, {23.74f, 1.1f, 0.901f},   {29.59f, 1.03f, 0.849f},
+    {1.453f, 2.17f, 8.23f},   {2.99f, 2.23f, 1.15f},   {7.267f, 1.07f, 1.58f},
+    {11.17f, 1.41f, 0.878f},  {23.74f, 1.1f, 0.901f},  {29.59f, 1.03f, 0.849f},
     {50.49f, 0.954f, 0.844f}, {80.3f, 0.766f, 0.699f}, {158.9f, 0.605f, 0.448f},
 };
 constexpr EvenSweep kEven8[] = {
-    {1.256f, 1.84f, 6.07f},  {2.47f, 1.81f, 3.37f},   {4.566f, 1.61f, 1.21f},
-    {8.841f, 1.16f, 0.934f}, {14.91f, 0.995f, 0.813f}, {28.36f, 0.742f, 0.762f},
+    {1.256f, 1.84f, 6.07f},   {2.47f, 1.81f, 3.37f},    {4.566f, 1.61f, 1.21f},
+    {8.841f, 1.16f, 0.934f},  {14.91f, 0.995f, 0.813f}, {28.36f, 0.742f, 0.762f},
     {44.64f, 0.788f, 0.613f}, {79.0f, 0.614f, 0.489f},
 };
 static_assert(std::size(kEven32) == EvenSweeps(32));
@@ -58,6 +58,13 @@ constexpr ScaledSweep kScaled[] = {
     {0.4712f, 0.794f}, {1.168f, 0.617f}, {3.288f, 1.47f}, {5.318f, 0.77f}, {10.92f, 1.74f},
     {20.38f, 1.21f},   {41.59f, 1.21f},  {100.6f, 1.14f}, {160.4f, 1.43f}, {241.6f, 1.85f},
 };
+
+constexpr float kTiedRelaxation = 1.0f;
+constexpr ScaledSweep kTied[] = {
+    {0.5f, 1.0f},  {1.0f, 1.0f},  {2.0f, 1.0f},  {3.9f, 1.0f},   {7.6f, 1.0f},
+    {15.0f, 1.0f}, {28.0f, 1.0f}, {55.0f, 1.0f}, {107.0f, 1.0f}, {210.0f, 1.0f},
+};
+static_assert(std::size(kTied) == kTiedSweeps);
 
 // Twice the same number.
 uint32_t Twice(float value) {
@@ -96,13 +103,13 @@ PatchSchedule EvenSchedule(int m, float density) {
   return schedule;
 }
 
-PatchSchedule ScaledSchedule() {
+PatchSchedule MeasuringSchedule(float relaxation, std::span<const ScaledSweep> sweeps) {
   PatchSchedule schedule;
   int k = 0;
-  for (const ScaledSweep& sweep : kScaled) {
+  for (const ScaledSweep& sweep : sweeps) {
     SweepStep& step = SetSharpness(k++, sweep.tau, schedule);
-    step.gain_scale = Twice(kScaledRelaxation / (6 * sweep.tau));
-    step.greatest_gain = Twice(kScaledRelaxation / (sweep.least_within * sweep.tau));
+    step.gain_scale = Twice(relaxation / (6 * sweep.tau));
+    step.greatest_gain = Twice(relaxation / (sweep.least_within * sweep.tau));
     step.longest = Twice(1 / sweep.tau);
   }
   return schedule;
@@ -110,8 +117,8 @@ PatchSchedule ScaledSchedule() {
 
 static_assert(std::size(kScaled) == kScaledSweeps);
 
-// Lines whose means have a mean square deviation of more than this from the block's differ in scale.
-// (Of Gaussian lines of m entries, it is about 0.57 / m.)
+// Lines whose means have a mean square deviation of more than this from the block's differ in
+// scale. (Of Gaussian lines of m entries, it is about 0.57 / m.)
 float ScaledSpread(int m) {
   const int place = PatchBlock(m);
   return place == 32 ? 0.066f : place == 16 ? 0.112f : 0.28f;
@@ -137,7 +144,8 @@ PatchSchedules SchedulesFor(int n, int m) {
           .start_rest = Twice(center * center - center),
           .scaled_spread = ScaledSpread(m) * center * center,
           .even = EvenSchedule(m, density),
-          .scaled = ScaledSchedule()};
+          .scaled = MeasuringSchedule(kScaledRelaxation, kScaled),
+          .tied = MeasuringSchedule(kTiedRelaxation, kTied)};
 }
 
 }  // namespace tsenor::cuda
