@@ -84,9 +84,10 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   };
   config.search_place = take(config.exhaustive ? SearchBytes(tiles) : 0);
   if (config.exhaustive && !config.general) return config;
-  int64_t parts = 0;
+  int64_t parts = 0, patches = 0;
   for (const Pass& pass : CutIntoPasses(problem, NumberTiles(problem, tiles))) {
     config.blocks_per_pass = std::max(config.blocks_per_pass, pass.blocks);
+    patches = std::max(patches, pass.patches);
     parts = std::max(parts, pass.patches * PatchBlocks(m));
   }
   const int64_t blocks = config.blocks_per_pass;
@@ -97,7 +98,7 @@ LaunchConfig ConfigFor(const Problem& problem, std::span<const Tile> tiles) {
   config.random_masks_place = take(config.random_masks_bytes);
   if (!config.patches) return config;
   config.parts_place = take(parts * static_cast<int64_t>(sizeof(PartResult)));
-  config.hard_place = take((1 + blocks) * static_cast<int64_t>(sizeof(uint32_t)));
+  config.hard_place = take((2 + blocks + patches) * static_cast<int64_t>(sizeof(uint32_t)));
   return config;
 }
 

@@ -46,7 +46,7 @@ struct LaunchConfig {
   int64_t plans_place = 0;
   int64_t random_masks_place = 0, random_masks_bytes = 0;
   int64_t parts_place = 0;
-  int64_t hard_place = 0;  // the count, and the blocks
+  int64_t hard_place = 0;  // two counts, hard blocks, odd patches
 
   // Whether a kernel may leave blocks without an optimum, and counts them.
   bool counts_unsolved() const { return general || !exhaustive; }

@@ -35,14 +35,16 @@ void PlaceWorkspace(const LaunchConfig& config, std::byte* workspace, Pass& pass
   if (!config.patches) return;
   pass.parts = reinterpret_cast<PartResult*>(workspace + config.parts_place);
   pass.hard_count = reinterpret_cast<uint32_t*>(workspace + config.hard_place);
-  pass.hard_blocks = pass.hard_count + 1;
+  pass.odd_count = pass.hard_count + 1;
+  pass.hard_blocks = pass.hard_count + 2;
+  pass.odd_patches = pass.hard_blocks + pass.blocks;
 }
 
 // The patch or the wide kernel, and the general one for the blocks that it leaves.
 absl::Status EnqueuePatches(const Pass& pass, cudaStream_t stream) {
   const auto [n, m] = pass.problem.pattern;
   absl::Status status = ToStatus(
-      cudaMemsetAsync(pass.hard_count, 0, sizeof(*pass.hard_count), stream), "cudaMemsetAsync");
+      cudaMemsetAsync(pass.hard_count, 0, 2 * sizeof(*pass.hard_count), stream), "cudaMemsetAsync");
   if (!status.ok()) return status;
   status = m <= kPatchLines ? ToStatus(LaunchPatches(pass, SchedulesFor(n, m), stream),
                                        "launch of the patch kernel")

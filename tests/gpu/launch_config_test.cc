@@ -139,7 +139,7 @@ TEST(CutIntoPassesTest, LargeTilesAreCutIntoPassesOfWholePatches) {
       EXPECT_LE(parts, pass.patches * PatchBlocks(pattern.m));
       if (config.patches) {
         EXPECT_LE(config.parts_place + parts * int64_t{sizeof(PartResult)}, config.hard_place);
-        EXPECT_LE(config.hard_place + 4 * (1 + pass.blocks), config.workspace_bytes);
+        EXPECT_LE(config.hard_place + 4 * (2 + pass.blocks + pass.patches), config.workspace_bytes);
       }
       blocks += pass.blocks;
       rows += pass.rows;

@@ -56,20 +56,6 @@ __global__ void __launch_bounds__(kThreadsPerCta<kWidth>, kLeastCtas<kWidth>)
   }
 }
 
-// CTAs of `kernel` that run at a time on the current device.
-template <typename Kernel>
-cudaError_t ResidentCtas(Kernel kernel, int threads, size_t shared_bytes, unsigned& ctas) {
-  int device = 0, multiprocessors = 0, per_multiprocessor = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error != cudaSuccess) return error;
-  error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
-  if (error != cudaSuccess) return error;
-  error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
-                                                        shared_bytes);
-  ctas = static_cast<unsigned>(multiprocessors * per_multiprocessor);
-  return error;
-}
-
 template <int kWidth>
 cudaError_t Launch(const Pass& pass, const BlockList& list, cudaStream_t stream) {
   constexpr int kBlocks = kBlocksPerCta<kWidth>;
@@ -80,7 +66,7 @@ cudaError_t Launch(const Pass& pass, const BlockList& list, cudaStream_t stream)
   if (error != cudaSuccess) return error;
   auto ctas = static_cast<unsigned>((pass.blocks + kBlocks - 1) / kBlocks);
   if (list.blocks != nullptr) {
-    error = ResidentCtas(kernel, kThreadsPerCta<kWidth>, shared_bytes, ctas);
+    error = LimitToResident(kernel, kThreadsPerCta<kWidth>, shared_bytes, ctas);
     if (error != cudaSuccess) return error;
     return LaunchDependent(kernel, ctas, kThreadsPerCta<kWidth>, shared_bytes, stream, pass, list);
   }

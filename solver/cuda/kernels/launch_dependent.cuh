@@ -9,6 +9,21 @@
 
 namespace tsenor::cuda {
 
+// No more CTAs of `kernel`, which loops, than run at a time on the current device.
+template <typename Kernel>
+cudaError_t LimitToResident(Kernel kernel, int threads, size_t shared_bytes, unsigned& ctas) {
+  int device = 0, multiprocessors = 0, per_multiprocessor = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error != cudaSuccess) return error;
+  error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error != cudaSuccess) return error;
+  error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
+                                                        shared_bytes);
+  const auto resident = static_cast<unsigned>(multiprocessors * per_multiprocessor);
+  if (resident < ctas) ctas = resident;
+  return error;
+}
+
 // Enqueues kernel(args...), which begins with WaitForKernelBefore().
 template <typename... Parameters, typename... Args>
 cudaError_t LaunchDependent(void (*kernel)(Parameters...), dim3 ctas, unsigned threads,

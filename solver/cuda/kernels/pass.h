@@ -82,6 +82,8 @@ struct Pass {
   uint32_t* hard_blocks;  // blocks that it leaves to the general kernel: numbers less first_block,
                           // in any order
   uint32_t* hard_count;
+  uint32_t* odd_patches;  // patches that it leaves to kernels/odd_patches.h: less first_patch
+  uint32_t* odd_count;    // right after hard_count
 
   // Whether the kernels that solve write the tiles' masks themselves, instead of `masks`.
   constexpr bool WritesMasks() const { return parts != nullptr && problem.pattern.m % 8 == 0; }
@@ -121,7 +123,7 @@ constexpr int MaskWords(int m) { return (m + 31) / 32; }
 // Workspace that a block takes at most.
 constexpr int64_t WorkspaceBytesPerBlock(int m) {
   const size_t general = sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m);
-  const size_t patch = m > kWideLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + sizeof(uint32_t);
+  const size_t patch = m > kWideLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + 2 * sizeof(uint32_t);
   return static_cast<int64_t>(general + patch);
 }
 

@@ -15,16 +15,19 @@ namespace tsenor::cuda {
 // them, and of a small block, one of them is most of the mean.
 constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
 
-// kWhole: m is kBlock.
-template <int kBlock, bool kWhole>
+// Whether the blocks of a patch are of the patch kernel's kind.
+enum class PatchFit { kNone, kSome, kAll };
+
+// kWhole: m is kBlock. kPlain: so it is, and blocks with ties or outliers do not fit.
+template <int kBlock, bool kWhole, bool kPlain>
 class PatchMeasure {
  public:
   __device__ PatchMeasure(const PatchSchedules& schedules, PatchScores scores)
       : schedules_(schedules), scores_(scores), m_(kWhole ? kBlock : schedules.m) {}
 
   // Takes the weights of a thread's entries: scores in quanta to shared memory, in mean scores less
-  // the center to `state`. False: no block is of the patch kernel's kind.
-  __device__ bool Take(const float (&weight)[4][8], PatchSweepState& state) {
+  // the center to `state`, if kPlain only of patches that fit.
+  __device__ PatchFit Take(const float (&weight)[4][8], PatchSweepState& state) {
     const PatchPlace place;
     float mean = SumOfScores(weight) * schedules_.per_entry;
     const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
@@ -47,29 +50,31 @@ class PatchMeasure {
 #pragma unroll
       for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
     }
-    bool fit = true;
     const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
+    if constexpr (kPlain) {
+      return (tied | wild) == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll : PatchFit::kNone;
+    }
+    bool fit = true;
     if (wild != 0) {
       fit = TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
       mean = mean_quanta_ / quanta_;
     }
-    // Means for which quanta are float32; NaN is none of them.
-    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
-    fit = fit && mean >= kLeastMean && mean <= kGreatestMean;
+    fit = fit && IsInRange(mean);
     unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
-    if (unfit_ == kAllBlocks) return false;
+    if (unfit_ == kAllBlocks) return PatchFit::kNone;
     if (tied != 0) {
       tied_ = tied;
       AddNoise(state);
     }
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
-    return true;
+    return unfit_ == 0 ? PatchFit::kAll : PatchFit::kSome;
   }
 
   // `state` as Take() left it.
   __device__ void Restore(PatchSweepState& state) const {
     __syncwarp();  // the compiler shall read again, not keep registers for it
     Center(state);
+    if constexpr (kPlain) return;
     if (tied_ != 0) AddNoise(state);
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
   }
@@ -78,10 +83,19 @@ class PatchMeasure {
   __device__ float quanta() const { return quanta_; }
   __device__ float mean_quanta() const { return mean_quanta_; }
   // Blocks of the patch that are not of this kernel's kind, and those with ties: a bit each.
-  __device__ uint32_t unfit() const { return unfit_; }
-  __device__ uint32_t tied() const { return tied_; }
+  __device__ uint32_t unfit() const { return kPlain ? 0 : unfit_; }
+  __device__ uint32_t tied() const { return kPlain ? 0 : tied_; }
+  // Whether this thread's block is of this kernel's kind, and whether it has ties.
+  __device__ bool IsFit() const { return kPlain || !(unfit_ >> PatchPlace().block<kBlock>() & 1); }
+  __device__ bool IsTied() const { return !kPlain && tied_ >> PatchPlace().block<kBlock>() & 1; }
 
  private:
+  // Whether quanta of such a mean are float32; not of NaN.
+  static __device__ bool IsInRange(float mean) {
+    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
+    return mean >= kLeastMean && mean <= kGreatestMean;
+  }
+
   static constexpr uint32_t kAllBlocks =
       (1u << (kPatchLines / kBlock) * (kPatchLines / kBlock)) - 1;
 

@@ -313,8 +313,9 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 // kinds, both schedules run.
 //
 // publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`).
-// `tied`: the block has many ties. kWhole: m is kBlock.
-template <int kBlock, bool kWhole, typename Restore, typename Publish>
+// `tied`: the block has many ties. kWhole: m is kBlock. kPlain: so it is, and none
+// has ties.
+template <int kBlock, bool kWhole, bool kPlain, typename Restore, typename Publish>
 __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
                            PatchSweepState& state, Restore restore, Publish publish) {
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
@@ -332,7 +333,7 @@ __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
   };
   run.template operator()<PatchKind::kEven>();
   run.template operator()<PatchKind::kScaled>();
-  run.template operator()<PatchKind::kTied>();
+  if constexpr (!kPlain) run.template operator()<PatchKind::kTied>();
 }
 
 }  // namespace tsenor::cuda

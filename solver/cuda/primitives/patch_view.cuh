@@ -61,9 +61,9 @@ __device__ int Line(int line, int m) {
 
 // Weights whose magnitudes are the scores of a thread's entries, in the layout of
 // primitives/patch.cuh. Those beyond the tile are 0, and so are those beyond line m of a block.
-// kWhole: m is kBlock.
-template <typename Element, int kBlock, bool kWhole>
-__device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&weight)[4][8]) {
+// kWhole: m is kBlock. kPlain: false is returned if they cannot be read eight at a time.
+template <typename Element, int kBlock, bool kWhole, bool kPlain>
+__device__ bool LoadPatch(const Pass& pass, const PatchView& view, float (&weight)[4][8]) {
   using Bits = typename Element::Bits;
   const PatchPlace place;
   const Tile& tile = view.placed->tile;
@@ -91,6 +91,8 @@ __device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&weigh
         weight[k][j] = Element::ToFloat(read[k][j / kTogether].element[j % kTogether]);
       }
     }
+  } else if constexpr (kPlain) {
+    return false;
   } else {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -103,7 +105,7 @@ __device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&weigh
       }
     }
   }
-  if (pass.problem.score_kind != ScoreKind::kMagnitudeTimesColumnNorm) return;
+  if (pass.problem.score_kind != ScoreKind::kMagnitudeTimesColumnNorm) return true;
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const int64_t x = Line<kBlock>(place.column(j), m);
@@ -111,6 +113,7 @@ __device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&weigh
 #pragma unroll
     for (int k = 0; k < 4; ++k) weight[k][j] *= norm;
   }
+  return true;
 }
 
 }  // namespace tsenor::cuda

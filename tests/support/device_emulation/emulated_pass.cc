@@ -68,7 +68,7 @@ EmulatedPass EmulatePass(const Problem& problem, const void* weights, int64_t ro
     const int64_t in_use = block_rows * tiles[0].patches_per_row;
     pass.parts = Copy<cuda::PartResult>(workspace, config.parts_place, std::min(parts, in_use));
     const auto count = Copy<uint32_t>(workspace, config.hard_place, 1)[0];
-    pass.listed = Copy<uint32_t>(workspace, config.hard_place + sizeof(uint32_t), count);
+    pass.listed = Copy<uint32_t>(workspace, config.hard_place + 2 * sizeof(uint32_t), count);
   }
   return pass;
 }
