@@ -24,20 +24,21 @@ struct EvenTable {
   std::span<const EvenSweep> sweeps;
 };
 constexpr EvenSweep kEven32[] = {
-    {1.439f, 1.4f, 11.2f},    {3.714f, 2.62f, 0.844f}, {7.47f, 1.3f, 2.5f},
-    {11.03f, 0.94f, 0.47f},   {23.34f, 0.936f, 1.02f}, {42.18f, 1.01f, 0.921f},
-    {68.53f, 1.12f, 0.968f},  {89.07f, 1.04f, 0.854f}, {138.4f, 0.878f, 0.658f},
-    {233.6f, 0.753f, 0.462f},
+    {1.464f, 1.4f, 8.67f},    {3.574f, 2.54f, 0.953f},  {6.824f, 1.27f, 2.84f},
+    {12.35f, 0.882f, 0.655f}, {22.78f, 0.965f, 1.09f},  {45.3f, 1.16f, 0.98f},
+    {63.52f, 1.11f, 0.918f},  {92.23f, 0.984f, 0.818f}, {148.3f, 0.866f, 0.655f},
+    {271.2f, 0.655f, 0.447f},
 };
 constexpr EvenSweep kEven16[] = {
-    {1.453f, 2.17f, 8.23f},   {2.99f, 2.23f, 1.15f},   {7.267f, 1.07f, 1.58f},
-    {11.17f, 1.41f, 0.878f},  {23.74f, 1.1f, 0.901f},  {29.59f, 1.03f, 0.849f},
-    {50.49f, 0.954f, 0.844f}, {80.3f, 0.766f, 0.699f}, {158.9f, 0.605f, 0.448f},
+    {1.255f, 2.61f, 8.57f},   {2.596f, 2.67f, 2.53f},  {6.235f, 1.28f, 1.54f},
+    {11.8f, 1.15f, 0.974f},   {20.42f, 1.25f, 0.986f}, {29.34f, 1.0f, 0.871f},
+    {41.93f, 0.997f, 0.85f},  {61.93f, 0.85f, 0.805f}, {94.83f, 0.812f, 0.626f},
+    {207.5f, 0.618f, 0.458f},
 };
 constexpr EvenSweep kEven8[] = {
-    {1.256f, 1.84f, 6.07f},   {2.47f, 1.81f, 3.37f},    {4.566f, 1.61f, 1.21f},
-    {8.841f, 1.16f, 0.934f},  {14.91f, 0.995f, 0.813f}, {28.36f, 0.742f, 0.762f},
-    {44.64f, 0.788f, 0.613f}, {79.0f, 0.614f, 0.489f},
+    {1.149f, 2.57f, 4.41f},   {1.988f, 1.99f, 3.09f},   {4.467f, 1.44f, 1.33f},
+    {8.105f, 1.25f, 1.04f},   {12.22f, 1.04f, 0.749f},  {20.59f, 0.694f, 0.705f},
+    {28.34f, 0.642f, 0.673f}, {49.84f, 0.767f, 0.658f}, {102.5f, 0.644f, 0.488f},
 };
 static_assert(std::size(kEven32) == EvenSweeps(32));
 static_assert(std::size(kEven16) == EvenSweeps(16));
@@ -45,8 +46,8 @@ static_assert(std::size(kEven8) == EvenSweeps(8));
 
 EvenTable EvenTableFor(int m) {
   const int place = PatchBlock(m);
-  if (place == 32) return {1.026f, kEven32};
-  return place == 16 ? EvenTable{0.9393f, kEven16} : EvenTable{0.7996f, kEven8};
+  if (place == 32) return {1.022f, kEven32};
+  return place == 16 ? EvenTable{0.9499f, kEven16} : EvenTable{0.8244f, kEven8};
 }
 
 constexpr float kScaledRelaxation = 0.7992f;
@@ -55,14 +56,14 @@ struct ScaledSweep {
   float least_within;  // a line counts at least six times so many entries within reach
 };
 constexpr ScaledSweep kScaled[] = {
-    {0.4712f, 0.794f}, {1.168f, 0.617f}, {3.288f, 1.47f}, {5.318f, 0.77f}, {10.92f, 1.74f},
-    {20.38f, 1.21f},   {41.59f, 1.21f},  {100.6f, 1.14f}, {160.4f, 1.43f}, {241.6f, 1.85f},
+    {0.4712f, 0.797f}, {1.165f, 0.609f}, {3.552f, 1.08f}, {5.318f, 0.795f}, {11.69f, 1.77f},
+    {21.16f, 1.17f},   {41.59f, 1.25f},  {98.82f, 1.17f}, {161.1f, 1.41f},  {257.7f, 1.91f},
 };
 
-constexpr float kTiedRelaxation = 1.0f;
+constexpr float kTiedRelaxation = 1.16f;
 constexpr ScaledSweep kTied[] = {
-    {0.5f, 1.0f},  {1.0f, 1.0f},  {2.0f, 1.0f},  {3.9f, 1.0f},   {7.6f, 1.0f},
-    {15.0f, 1.0f}, {28.0f, 1.0f}, {55.0f, 1.0f}, {107.0f, 1.0f}, {210.0f, 1.0f},
+    {0.56f, 1.23f},  {1.35f, 1.28f}, {2.42f, 1.18f}, {4.83f, 1.05f}, {10.2f, 1.06f},
+    {15.95f, 0.96f}, {34.8f, 0.84f}, {71.8f, 1.63f}, {138.9f, 1.4f}, {180.0f, 2.18f},
 };
 static_assert(std::size(kTied) == kTiedSweeps);
 

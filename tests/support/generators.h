@@ -29,12 +29,12 @@ enum class WeightKind {
 };
 
 inline constexpr WeightKind kAllWeightKinds[] = {
-    WeightKind::kGaussian,        WeightKind::kStudentT, WeightKind::kColumnScaled,
-    WeightKind::kRowScaled,       WeightKind::kRowColumnScaled, WeightKind::kInt8,     WeightKind::kInt2,
-    WeightKind::kSparse,          WeightKind::kConstant, WeightKind::kOutlier,
-    WeightKind::kSubnormal,       WeightKind::kZero,     WeightKind::kGeometric,
-    WeightKind::kPareto,          WeightKind::kBFloat16, WeightKind::kHugeEntries,
-    WeightKind::kHugeColumns,     WeightKind::kHugeRow,
+    WeightKind::kGaussian,    WeightKind::kStudentT,        WeightKind::kColumnScaled,
+    WeightKind::kRowScaled,   WeightKind::kRowColumnScaled, WeightKind::kInt8,
+    WeightKind::kInt2,        WeightKind::kSparse,          WeightKind::kConstant,
+    WeightKind::kOutlier,     WeightKind::kSubnormal,       WeightKind::kZero,
+    WeightKind::kGeometric,   WeightKind::kPareto,          WeightKind::kBFloat16,
+    WeightKind::kHugeEntries, WeightKind::kHugeColumns,     WeightKind::kHugeRow,
 };
 
 std::string Name(WeightKind kind);

@@ -1,8 +1,7 @@
-#include "solver/cuda/kernels/odd_patches.h"
-
 #include <cstdint>
 
 #include "solver/cuda/kernels/launch_dependent.cuh"
+#include "solver/cuda/kernels/odd_patches.h"
 #include "solver/cuda/kernels/patch_solver.cuh"
 #include "solver/cuda/primitives/instructions.cuh"
 

@@ -1,5 +1,6 @@
-// The patch kernel: nearly all patches. Others it leaves to odd_patches.cu, so that the instructions
-// of what is common fit into their cache: with the others' in between, it took a tenth longer.
+// The patch kernel: nearly all patches. Others it leaves to odd_patches.cu, so that the
+// instructions of what is common fit into their cache: with the others' in between, it took a tenth
+// longer.
 #include <cstdint>
 
 #include "solver/cuda/kernels/odd_patches.h"

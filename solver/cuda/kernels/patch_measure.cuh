@@ -52,7 +52,8 @@ class PatchMeasure {
     }
     const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
     if constexpr (kPlain) {
-      return (tied | wild) == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll : PatchFit::kNone;
+      return (tied | wild) == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll
+                                                                    : PatchFit::kNone;
     }
     bool fit = true;
     if (wild != 0) {

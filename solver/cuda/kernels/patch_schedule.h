@@ -29,7 +29,7 @@ struct PatchSchedule {
 };
 
 // Sweeps where the lines of a block are alike; blocks in places of 8, 16 or 32 lines.
-constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 9 : 8; }
+constexpr int EvenSweeps(int place) { return place == 8 ? 9 : 10; }
 // Where they are not: so many, of which the first ones measure gains, and the others use the last.
 constexpr int kScaledSweeps = 10;
 constexpr int kMeasuredSweeps = 4;

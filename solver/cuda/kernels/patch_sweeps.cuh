@@ -321,7 +321,9 @@ __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
   PatchStarts starts = StartsOf(schedules, sums, state);
   const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
-  const PatchKind kind = tied ? PatchKind::kTied : scaled ? PatchKind::kScaled : PatchKind::kEven;
+  // Small blocks do not need more: a patch rarely has to run a schedule for ties alone.
+  constexpr PatchKind kOfTies = kBlock == 8 ? PatchKind::kScaled : PatchKind::kTied;
+  const PatchKind kind = tied ? kOfTies : scaled ? PatchKind::kScaled : PatchKind::kEven;
   bool changed = false;
   const auto run = [&]<PatchKind kKind>() {
     if (!__any_sync(~0u, fit && kind == kKind)) return;
@@ -333,7 +335,9 @@ __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
   };
   run.template operator()<PatchKind::kEven>();
   run.template operator()<PatchKind::kScaled>();
-  if constexpr (!kPlain) run.template operator()<PatchKind::kTied>();
+  if constexpr (!kPlain && kOfTies == PatchKind::kTied) {
+    run.template operator()<PatchKind::kTied>();
+  }
 }
 
 }  // namespace tsenor::cuda
