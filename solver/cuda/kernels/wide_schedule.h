@@ -23,11 +23,19 @@ struct WideStep {
 
 struct WideSchedule {
   static constexpr int kMostSweeps = 16;
-  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones
+  int rough = 0;     // so many sweeps find starts
+  int measured = 0;  // so many, rough ones included, measure each line's gain; others use the last
   int sweeps = 0;
   float first_tau = 0;
   float per_last_tau = 0;  // 1 / tau of the last sweep
   WideStep step[kMostSweeps] = {};
+};
+
+enum class WideKind {
+  kEven,    // the lines of a block are alike
+  kScaled,  // they differ in scale
+  kTied,    // many scores are equal
+  kWild,    // some scores exceed their mean so far that means of lines say nothing
 };
 
 // A parameter of the kernel.
@@ -36,8 +44,11 @@ struct WideSchedules {
   float center;         // QuantileFactor(n, m)
   int mean_exponent;    // WideMeanExponent(n, m)
   uint32_t minus_n[2];  // a half2, twice
-  WideSchedule even;    // the lines of a block are alike
-  WideSchedule scaled;  // they differ in scale
+  // A line's start, less the center: the sum of its scores, less the center each, times factor, and
+  // rest. Each as a half2.
+  uint32_t start_factor, start_rest;
+  // Of what kind of blocks, by WideKind.
+  WideSchedule schedule[4];
 };
 
 // A mean score is 2^exponent to twice as many quanta. Fine enough that what rounding leaves between

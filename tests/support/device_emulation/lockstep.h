@@ -43,6 +43,11 @@ void SetThreadOrder(ThreadOrder order);
 // what threads then own is lost.
 void RunGrid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 
+// How often lanes of a warp have met at collective `name` since the process began: what it costs a
+// kernel, in the warp's instructions. (A search of the finish ends each of its steps with a
+// "__reduce_min_sync".)
+int64_t MeetingsOf(const std::string& name);
+
 // Dynamic shared memory of the CTA that runs.
 inline constinit unsigned char* dynamic_shared = nullptr;
 
