@@ -124,6 +124,7 @@ WideSchedules WideSchedulesFor(int n, int m) {
           .center = center,
           .mean_exponent = WideMeanExponent(n, m),
           .minus_n = {minus_n, minus_n},
+          .ones = {Twice(1), Twice(1)},
           .start_factor = Twice(center / static_cast<float>(m)),
           .start_rest = Twice(center * center - center),
           .schedule = {EvenSchedule(density), ScaledSchedule(), GrowingSchedule(kTied),

@@ -1,9 +1,10 @@
-// Prints how fast the CUDA backend solves an 8192 x 8192 matrix in device memory, beside the time
+// Prints how fast the CUDA backend solves an 8192 x 8192 matrix (or nearly, if M does not divide
+// that) in device memory, beside the time
 // that reading the weights and writing the mask would take alone: the floor.
 //
 //   cuda_benchmark [PART...]     rows whose label contains one of the parts; default: all
 //
-// Times are medians of 11 by device events, after a warm-up; the bandwidth is that of a copy of the
+// Times are medians of 21 by device events, one right after another, after a warm-up; the bandwidth is that of a copy of the
 // matrix within the device in the same run, counting bytes read and written.
 #include <cuda_runtime_api.h>
 
@@ -22,7 +23,7 @@ namespace {
 
 constexpr int64_t kLength = 8192;
 constexpr int64_t kElements = kLength * kLength;
-constexpr int kRepetitions = 11;
+constexpr int kRepetitions = 21;
 
 void Check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
@@ -36,33 +37,41 @@ void* Allocate(size_t bytes) {
   return memory;
 }
 
+// Of repetitions one right after another: what the host needs to enqueue one is hidden.
 double MedianMs(const std::function<void()>& work) {
-  cudaEvent_t begin, end;
-  Check(cudaEventCreate(&begin), "cudaEventCreate");
-  Check(cudaEventCreate(&end), "cudaEventCreate");
+  std::vector<cudaEvent_t> events(kRepetitions + 1);
+  for (cudaEvent_t& event : events) Check(cudaEventCreate(&event), "cudaEventCreate");
   work();
-  std::vector<float> times(kRepetitions);
-  for (float& ms : times) {
-    Check(cudaEventRecord(begin), "cudaEventRecord");
-    work();
-    Check(cudaEventRecord(end), "cudaEventRecord");
-    Check(cudaEventSynchronize(end), "solving");
-    Check(cudaEventElapsedTime(&ms, begin, end), "cudaEventElapsedTime");
+  for (cudaEvent_t event : events) {
+    Check(cudaEventRecord(event), "cudaEventRecord");
+    if (event != events.back()) work();
   }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
+  Check(cudaEventSynchronize(events.back()), "solving");
+  std::vector<float> times(kRepetitions);
+  for (int k = 0; k < kRepetitions; ++k) {
+    Check(cudaEventElapsedTime(&times[k], events[k], events[k + 1]), "cudaEventElapsedTime");
+  }
+  for (cudaEvent_t event : events) cudaEventDestroy(event);
   std::sort(times.begin(), times.end());
   return times[kRepetitions / 2];
 }
 
-// The matrix: the same million weights over and over.
-std::vector<float> Weights(WeightKind kind) {
+// Rows and columns of the matrix: as many whole blocks as 8192 x 8192 holds.
+int64_t Length(int m) { return kLength / m * m; }
+
+// The matrix: blocks that were generated one by one, a million weights or so, over and over.
+std::vector<float> Weights(WeightKind kind, int m) {
   constexpr int64_t kDrawnRows = 128;
-  const auto drawn = GenerateWeights(kind, kDrawnRows, kLength, 1);
+  const int64_t length = Length(m), bands = std::max<int64_t>(kDrawnRows / m, 1);
   std::vector<float> weights;
-  weights.reserve(kElements);
-  while (weights.size() < static_cast<size_t>(kElements)) {
+  weights.reserve(length * length);
+  for (int64_t band = 0; band < bands; ++band) {
+    const auto drawn = GenerateBlocks(kind, m, length / m, band);
     weights.insert(weights.end(), drawn.begin(), drawn.end());
+  }
+  const size_t drawn = weights.size();
+  while (weights.size() < static_cast<size_t>(length * length)) {
+    weights.push_back(weights[weights.size() - drawn]);
   }
   return weights;
 }
@@ -106,7 +115,10 @@ std::vector<Case> Cases() {
   }
   cases.push_back({{16, 32}, WeightKind::kGaussian, DType::kBFloat16});
   cases.push_back({{32, 64}, WeightKind::kGaussian, DType::kBFloat16});
-  for (const Pattern pattern : {Pattern{16, 32}, {32, 64}}) {
+  for (const WeightKind kind : {WeightKind::kColumnScaled, WeightKind::kRowScaled}) {
+    cases.push_back({{8, 32}, kind, DType::kFloat32});
+  }
+  for (const Pattern pattern : {Pattern{16, 32}, {8, 16}, {4, 8}, {32, 64}}) {
     for (const WeightKind kind : kAllWeightKinds) {
       if (kind != WeightKind::kGaussian) cases.push_back({pattern, kind, DType::kFloat32});
     }
@@ -153,39 +165,41 @@ class Table {
   }
 
   void Print(const Case& test) {
-    if (drawn_.empty() || test.kind != kind_) drawn_ = Weights(kind_ = test.kind);
+    const int m = test.pattern.m;
+    const int64_t length = Length(m), elements = length * length;
+    if (drawn_.empty() || test.kind != kind_ || m != m_) drawn_ = Weights(kind_ = test.kind, m_ = m);
     const size_t size = SizeOf(test.dtype);
     if (test.dtype == DType::kBFloat16) {
       const auto narrow = Narrow(drawn_);
-      Check(cudaMemcpy(weights_, narrow.data(), kElements * 2, cudaMemcpyHostToDevice), "copy");
+      Check(cudaMemcpy(weights_, narrow.data(), elements * 2, cudaMemcpyHostToDevice), "copy");
     } else {
-      Check(cudaMemcpy(weights_, drawn_.data(), kElements * 4, cudaMemcpyHostToDevice), "copy");
+      Check(cudaMemcpy(weights_, drawn_.data(), elements * 4, cudaMemcpyHostToDevice), "copy");
     }
     Problem problem;
     problem.pattern = test.pattern;
     problem.dtype = test.dtype;
     problem.options.method = test.method;
     const Tile tile = {.weights = weights_,
-                       .row_stride = kLength,
-                       .rows = kLength,
-                       .columns = kLength,
+                       .row_stride = length,
+                       .rows = length,
+                       .columns = length,
                        .mask = static_cast<uint8_t*>(mask_),
-                       .mask_row_stride = kLength / 8,
+                       .mask_row_stride = MaskRowBytes(length),
                        .stats = static_cast<SolveStats*>(stats_)};
     const double ms = MedianMs([&] {
       const absl::Status status =
           solver_.Solve({.problem = problem, .tiles = {&tile, 1}, .memory = MemorySpace::kDevice});
       if (!status.ok()) Check(cudaErrorUnknown, status.ToString().c_str());
     });
-    const double floor_ms = kElements * (static_cast<double>(size) + 0.125) / bytes_per_ms_;
+    const double floor_ms = elements * (static_cast<double>(size) + 0.125) / bytes_per_ms_;
     std::printf("| %s | %.3f | %.1f | %.3f | %.1f | %.0e |\n", Label(test).c_str(), ms,
-                kElements / ms * 1e-6, floor_ms, ms / floor_ms, Gap(test.pattern.m));
+                elements / ms * 1e-6, floor_ms, ms / floor_ms, Gap(m));
     std::fflush(stdout);
   }
 
  private:
   double Gap(int m) const {
-    std::vector<SolveStats> rows(BlocksAlong(kLength, m));
+    std::vector<SolveStats> rows(BlocksAlong(Length(m), m));
     Check(cudaMemcpy(rows.data(), stats_, rows.size() * sizeof(SolveStats), cudaMemcpyDeviceToHost),
           "copy");
     SolveStats total;
@@ -198,8 +212,10 @@ class Table {
   void* const mask_;
   void* const stats_;
   double bytes_per_ms_ = 0;
+  // What was drawn last, and how.
   std::vector<float> drawn_;
   WeightKind kind_ = WeightKind::kGaussian;
+  int m_ = 0;
 };
 
 int Main(int argc, char** argv) {

@@ -176,16 +176,16 @@ TEST(DeviceEmulationTest, MatricesMultiplyAndTransposeAsFragments) {
     const int g = threadIdx.x / 4, t = threadIdx.x % 4;
     const auto of_a = [&](int i, int j) { return pair(value(i, j), value(i, j + 1)); };
     const auto of_b = [&](int k) { return pair(b(k, g), b(k + 1, g)); };
-    uint32_t sums = pair(1, 1), below = sums;
-    cuda::MultiplyAdd(
+    const uint2 ones = {pair(1, 1), pair(1, 1)};
+    const uint2 sums = cuda::MultiplyAdd(
         {of_a(g, 2 * t), of_a(g + 8, 2 * t), of_a(g, 2 * t + 8), of_a(g + 8, 2 * t + 8)},
-        of_b(2 * t), of_b(2 * t + 8), sums, below);
+        {of_b(2 * t), of_b(2 * t + 8)}, ones);
     const uint32_t half =
-        cuda::MultiplyAddHalf(of_a(g, 2 * t), of_a(g + 8, 2 * t), of_b(2 * t), pair(1, 1));
+        cuda::MultiplyAddHalf({of_a(g, 2 * t), of_a(g + 8, 2 * t)}, of_b(2 * t), ones);
     const uint32_t transposed = cuda::Transpose8x8(of_a(g, 2 * t));
     for (int h = 0; h < 2; ++h) {
-      EXPECT_EQ(entry(sums, h), product(g, 2 * t + h, 16));
-      EXPECT_EQ(entry(below, h), product(g + 8, 2 * t + h, 16));
+      EXPECT_EQ(entry(sums.x, h), product(g, 2 * t + h, 16));
+      EXPECT_EQ(entry(sums.y, h), product(g + 8, 2 * t + h, 16));
       EXPECT_EQ(entry(half, h), product(g, 2 * t + h, 8));
       EXPECT_EQ(entry(transposed, h), value(2 * t + h, g));
     }

@@ -33,6 +33,8 @@ class EntrySource {
         return std::student_t_distribution<double>(3)(random_);
       case WeightKind::kColumnScaled:
         return g * column_factors_[column];
+      case WeightKind::kRowScaled:
+        return g * row_factors_[row];
       case WeightKind::kRowColumnScaled:
         return g * row_factors_[row] * column_factors_[column];
       case WeightKind::kInt8:
@@ -106,6 +108,8 @@ std::string Name(WeightKind kind) {
       return "StudentT";
     case WeightKind::kColumnScaled:
       return "ColumnScaled";
+    case WeightKind::kRowScaled:
+      return "RowScaled";
     case WeightKind::kRowColumnScaled:
       return "RowColumnScaled";
     case WeightKind::kInt8:

@@ -11,6 +11,7 @@ enum class WeightKind {
   kGaussian,
   kStudentT,         // 3 degrees of freedom
   kColumnScaled,     // Gaussian, each column times a log-normal factor
+  kRowScaled,        // Gaussian, each row times one
   kRowColumnScaled,  // Gaussian, each row and each column times one
   kInt8,             // rounded to -127 .. 127
   kInt2,             // 0 .. 3
@@ -29,7 +30,7 @@ enum class WeightKind {
 
 inline constexpr WeightKind kAllWeightKinds[] = {
     WeightKind::kGaussian,        WeightKind::kStudentT, WeightKind::kColumnScaled,
-    WeightKind::kRowColumnScaled, WeightKind::kInt8,     WeightKind::kInt2,
+    WeightKind::kRowScaled,       WeightKind::kRowColumnScaled, WeightKind::kInt8,     WeightKind::kInt2,
     WeightKind::kSparse,          WeightKind::kConstant, WeightKind::kOutlier,
     WeightKind::kSubnormal,       WeightKind::kZero,     WeightKind::kGeometric,
     WeightKind::kPareto,          WeightKind::kBFloat16, WeightKind::kHugeEntries,

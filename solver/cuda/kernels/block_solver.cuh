@@ -285,7 +285,11 @@ class BlockSolver {
   // The mask becomes the answer, as long as no better one follows.
   __device__ void TakeMask() {
     const Set& row = kept_.in_row;
-    if (k_ < m_) StoreSet(row, pass_.masks + (index_ * m_ + k_) * MaskWords(m_));
+    if (pass_.WritesMasks()) {
+      if (k_ < m_) StoreMaskRow(view_, k_, row.First64());
+    } else if (k_ < m_) {
+      StoreSet(row, pass_.masks + (index_ * m_ + k_) * MaskWords(m_));
+    }
     entries_kept_ = group_.Sum(k_ < view_.rows ? (row & Set::First(view_.columns)).count() : 0);
   }
 

@@ -2,6 +2,8 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/collect.h"
+#include "solver/cuda/kernels/launch_dependent.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/block_view.cuh"
 
 namespace tsenor::cuda {
@@ -44,6 +46,7 @@ __device__ uint32_t BitsOf(const Pass& pass, const RowSpan& span, int64_t i, int
 constexpr int kPackThreads = 256;
 
 __global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant__ Pass pass) {
+  WaitForKernelBefore();
   const RowSpan span = SpanOf(pass, pass.first_row + blockIdx.x);
   const int m = pass.problem.pattern.m;
   const Tile& tile = span.placed->tile;
@@ -55,29 +58,6 @@ __global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant_
     for (int64_t i = 0; i < rows; ++i) {
       tile.mask[(row + i) * tile.mask_row_stride + byte] =
           static_cast<uint8_t>(BitsOf(pass, span, i, 8 * byte, end));
-    }
-  }
-}
-
-// Writes the bytes of listed blocks where m is a multiple of 8 up to 64: a warp a block, a lane a
-// row or two.
-constexpr int kPlaceThreads = 128;
-constexpr int kPlaceCtas = 528;  // four on each multiprocessor of an H200
-
-__global__ void __launch_bounds__(kPlaceThreads) PlaceListed(const __grid_constant__ Pass pass) {
-  const int m = pass.problem.pattern.m, lane = static_cast<int>(threadIdx.x) % 32;
-  const uint32_t warps = gridDim.x * kPlaceThreads / 32, count = *pass.hard_count;
-  for (uint32_t k = (blockIdx.x * kPlaceThreads + threadIdx.x) / 32; k < count; k += warps) {
-    const int64_t index = pass.hard_blocks[k];
-    const BlockView block = Locate(pass, pass.first_block + index);
-    for (int row = lane; row < block.rows; row += 32) {
-      const uint32_t* const words = pass.masks + (index * m + row) * MaskWords(m);
-      uint8_t* const at =
-          block.tile->mask + (block.row + row) * block.tile->mask_row_stride + block.column / 8;
-      for (int first = 0; first < block.columns; first += 8) {
-        const uint32_t existing = (1u << min(block.columns - first, 8)) - 1;
-        at[first / 8] = static_cast<uint8_t>(words[first / 32] >> (first % 32) & existing);
-      }
     }
   }
 }
@@ -134,6 +114,7 @@ __device__ void Add(const PartResult& part, SolveStats& stats) {
 // The same where parts are summed already. Lane l of a warp adds up the parts l, l + 32, ... of its
 // block row, with their listed blocks, and the lanes are added as a butterfly.
 __global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ Pass pass) {
+  WaitForKernelBefore();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
   if (row >= pass.rows) return;
@@ -170,9 +151,7 @@ __global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ 
 }  // namespace
 
 cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream) {
-  if (pass.parts != nullptr && pass.problem.pattern.m % 8 == 0) {
-    PlaceListed<<<kPlaceCtas, kPlaceThreads, 0, stream>>>(pass);
-  } else {
+  if (!pass.WritesMasks()) {
     // So many CTAs a block row that short ones are wide enough; longer rows are looped over.
     constexpr int64_t kMostCtasPerRow = 64;
     const int64_t ctas = (MaskRowBytes(pass.columns) + kPackThreads - 1) / kPackThreads;
@@ -183,10 +162,9 @@ cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream) {
   constexpr int kRowsPerCta = kSumThreads / 32;
   const auto sum_grid = static_cast<unsigned>((pass.rows + kRowsPerCta - 1) / kRowsPerCta);
   if (pass.parts != nullptr) {
-    SumParts<<<sum_grid, kSumThreads, 0, stream>>>(pass);
-  } else {
-    SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass);
+    return LaunchDependent(SumParts, sum_grid, kSumThreads, 0, stream, pass);
   }
+  SumBlockRows<<<sum_grid, kSumThreads, 0, stream>>>(pass);
   return cudaGetLastError();
 }
 

@@ -3,6 +3,8 @@
 #include "solver/cuda/kernels/block_solver.cuh"
 #include "solver/cuda/kernels/block_state.cuh"
 #include "solver/cuda/kernels/general.h"
+#include "solver/cuda/kernels/launch_dependent.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/group.cuh"
 
 namespace tsenor::cuda {
@@ -38,6 +40,7 @@ extern __shared__ __align__(16) unsigned char shared_memory[];
 template <int kWidth>
 __global__ void __launch_bounds__(kThreadsPerCta<kWidth>, kLeastCtas<kWidth>)
     GeneralKernel(const __grid_constant__ Pass pass, BlockList list) {
+  WaitForKernelBefore();
   constexpr int kBlocks = kBlocksPerCta<kWidth>;
   const int group = kBlocks == 1 ? 0 : static_cast<int>(threadIdx.x) / kWidth;
   unsigned char* const memory =
@@ -79,6 +82,7 @@ cudaError_t Launch(const Pass& pass, const BlockList& list, cudaStream_t stream)
   if (list.blocks != nullptr) {
     error = ResidentCtas(kernel, kThreadsPerCta<kWidth>, shared_bytes, ctas);
     if (error != cudaSuccess) return error;
+    return LaunchDependent(kernel, ctas, kThreadsPerCta<kWidth>, shared_bytes, stream, pass, list);
   }
   kernel<<<ctas, kThreadsPerCta<kWidth>, shared_bytes, stream>>>(pass, list);
   return cudaGetLastError();

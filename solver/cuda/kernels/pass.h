@@ -83,6 +83,9 @@ struct Pass {
                           // in any order
   uint32_t* hard_count;
 
+  // Whether the kernels that solve write the tiles' masks themselves, instead of `masks`.
+  constexpr bool WritesMasks() const { return parts != nullptr && problem.pattern.m % 8 == 0; }
+
   // The tile that number `number` lies in, where `first` is what tiles begin with:
   // &PassTile::first_block for blocks, &PassTile::first_row for block rows, and so on.
   constexpr const PassTile& TileOf(int64_t number, int64_t PassTile::*first) const {

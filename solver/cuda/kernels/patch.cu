@@ -14,11 +14,13 @@
 // rounded, and value and bound are equal.
 #include <cstdint>
 
+#include "solver/cuda/kernels/launch_dependent.cuh"
 #include "solver/cuda/kernels/patch.h"
 #include "solver/cuda/kernels/patch_certificate.cuh"
 #include "solver/cuda/kernels/patch_finish.cuh"
 #include "solver/cuda/kernels/patch_schedule.h"
 #include "solver/cuda/kernels/patch_sweeps.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/patch_view.cuh"
 #include "solver/limits.h"
 
@@ -28,9 +30,15 @@ namespace {
 constexpr int kWarps = 2;           // a CTA
 constexpr int kCtas = 14;           // on a multiprocessor: 72 registers a thread
 constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the mean's power of two
-constexpr float kWildMax = 64;      // mean scores: a greater maximum would spoil half precision
 
-constexpr int kMostShortRows = 16;  // of a block, after the sweeps: more than that is no detail
+// A block with a score of more mean scores than this has outliers: half precision would be spent on
+// them, and of a small block, one of them is most of the mean.
+constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
+
+// After the sweeps: more rows of a block that miss entries, or a line that is farther off, are no
+// detail.
+constexpr int MostShortRows(int block) { return block / 2; }
+constexpr int kFarthestLine = 4;
 
 // A block of which so many lanes have two equal scores side by side has many ties. (Of Gaussian
 // scores in bfloat16, one lane in thirty has.)
@@ -43,10 +51,11 @@ struct PatchMemory {
   alignas(16) float row_start[kBlocks][kPatchLines];     // [block column][row]
   alignas(16) float column_start[kBlocks][kPatchLines];  // [block row][column]
   alignas(16) double column_potential[kPatchLines];      // of the blocks in work
-  int sweeps[kBlocks * kBlocks];                         // of each block
+  int sweeps[kBlocks * kBlocks];                         // of each block that was swept
 };
 
-template <typename Element, int kBlock>
+// kWhole: m is kBlock, as it nearly always is.
+template <typename Element, int kBlock, bool kWhole>
 class PatchSolver {
  public:
   __device__ PatchSolver(const Pass& pass, const PatchSchedules& schedules, int64_t number,
@@ -54,7 +63,7 @@ class PatchSolver {
       : pass_(pass),
         schedules_(schedules),
         view_(LocatePatch<kBlock>(pass, number)),
-        m_(pass.problem.pattern.m),
+        m_(kWhole ? kBlock : pass.problem.pattern.m),
         n_(pass.problem.pattern.n),
         memory_(memory) {}
 
@@ -64,9 +73,11 @@ class PatchSolver {
       unsolved_ = kAllOfRow;
     } else {
       const bool fit = !(unfit_ >> PatchPlace().block<kBlock>() & 1);
-      const PatchPotentials potentials =
-          SweepPatch<kBlock>(schedules_, fit, state, [&] { Center(state); });
-      const uint32_t rows = Threshold(potentials);
+      SweepPatch<kBlock, kWhole>(
+          schedules_, fit, state, [&] { CenterFit(state); },
+          [&](const PatchPotentials& potentials) { Publish(potentials); });
+      __syncwarp();
+      const uint32_t rows = Threshold();
       const uint32_t columns = TransposeBits(rows);
 #pragma unroll 1
       for (int h = 0; h < kBlocks; ++h) SolveBlocks(h, rows, columns);
@@ -84,88 +95,172 @@ class PatchSolver {
   // Of this lane's row: its block's row of blocks in the patch, and its number in the block.
   static __device__ int v() { return lane() / kBlock; }
   static __device__ int z() { return lane() % kBlock; }
+  // Whether row (and column) z is a line of the block.
+  __device__ bool IsLine() const { return kWhole || z() < m_; }
   // Blocks of a row of the patch that exist, as bits.
   __device__ uint32_t ExistingBlocks() const {
-    const auto existing =
-        static_cast<int>(min(view_.placed->blocks_per_row - view_.block_column, int64_t{kBlocks}));
-    return (1u << existing) - 1;
+    const auto right = static_cast<int>(view_.placed->blocks_per_row) - view_.block_column;
+    return (1u << min(right, kBlocks)) - 1;
   }
 
-  // Scores to shared memory, in mean scores less the center to `state`. False: no block is of this
-  // kernel's kind.
+  // Scores to shared memory, in quanta; in mean scores less the center to `state`. False: no block
+  // is of this kernel's kind.
   __device__ bool LoadAndMeasure(PatchSweepState& state) {
     const PatchPlace place;
-    float score[4][8];
-    LoadPatch<Element, kBlock>(pass_, view_, score);
-    bool equal = false;
-    float sum = 0;
+    float weight[4][8];
+    LoadPatch<Element, kBlock, kWhole>(pass_, view_, weight);
+    const bool tied = IsTied(weight);
+    float mean = SumOfScores(weight) * schedules_.per_entry;
+    const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
+    quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
+    mean_quanta_ = mean * quanta_;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      equal |= score[k][2 * k] == score[k][2 * k + 1] &&
-               (m_ == kBlock || (Line<kBlock>(place.row(k), m_) >= 0 &&
-                                 Line<kBlock>(place.column(2 * k + 1), m_) >= 0));
 #pragma unroll
-      for (int j = 0; j < 8; ++j) sum += score[k][j];
+      for (int c = 0; c < 2; ++c) {
+        const float* const at = &weight[k][4 * c];
+        scores().quad(place, k, c) = make_float4(fabsf(at[0]) * quanta_, fabsf(at[1]) * quanta_,
+                                                 fabsf(at[2]) * quanta_, fabsf(at[3]) * quanta_);
+      }
     }
-    const uint32_t equal_lanes = __ballot_sync(~0u, equal) & PatchPlace().lanes_of_block<kBlock>();
-    const bool tied = __popc(equal_lanes) >= TiedLanes(kBlock);
-    const float mean = SumOfBlock<kBlock>(sum) * schedules_.per_entry;
+    Center(state);
     __half2 greatest = __float2half2_rn(0.0f);
-    Center(score, mean, state);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        scores().quad(place.row(k), 2 * place.t + c) = make_float4(
-            score[k][4 * c], score[k][4 * c + 1], score[k][4 * c + 2], score[k][4 * c + 3]);
-      }
     }
+    bool fit = !tied;
+    const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
+    if (wild != 0) fit &= TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
     // Means for which quanta are float32; NaN is none of them.
     constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
-    const bool tame = __hble2(greatest, __float2half2_rn(kWildMax));
-    const bool fit = mean >= kLeastMean && mean <= kGreatestMean && tame && !tied;
-    const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
-    quanta_ =
-        __uint_as_float(static_cast<uint32_t>(127 + schedules_.mean_exponent - exponent) << 23);
-    mean_quanta_ = mean * quanta_;
+    mean = mean_quanta_ / quanta_;
+    fit = fit && mean >= kLeastMean && mean <= kGreatestMean;
     unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
     if (unfit_ == kAllBlocks) return false;
-    if (unfit_ != 0 || m_ < kBlock) ClearUnfit(state);
+    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
     return true;
   }
 
-  __device__ void Center(const float (&score)[4][8], float mean, PatchSweepState& state) const {
-    const float per_mean = __fdividef(1.0f, mean);
+  __device__ void CenterFit(PatchSweepState& state) const {
+    __syncwarp();  // the compiler shall read again, not keep registers for it
+    Center(state);
+    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
+  }
+
+  // Measures the blocks that are `wild` again, such that outliers do not count: an entry counts up to
+  // some times the mean, again and again until that settles. Of their entries, sweeps see no more
+  // than kGreatest mean scores. Returns false for a thread of a block that has a line of which that
+  // leaves too little to see.
+  __device__ bool TameOutliers(bool wild, PatchSweepState& state) {
+    constexpr int kMostRounds = 10;
+    constexpr float kMostOfMean = 4, kSettled = 0.8f;
+    constexpr float kGreatest = 4;  // above the center
+    const PatchPlace place;
+    float mean = mean_quanta_;
+    bool falling = wild;
+    for (int round = 0; round < kMostRounds && __any_sync(~0u, falling); ++round) {
+      float sum = 0;
+      VisitScores([&](float& score) { sum += fminf(score, kMostOfMean * mean); });
+      const float lower = SumOfBlock<kBlock>(sum) * schedules_.per_entry;
+      if (falling) {
+        falling = lower < kSettled * mean;
+        mean = lower;
+      }
+    }
+    // A power of two: what the mean's exponent is to become over what it is.
+    const uint32_t exponent = __float_as_uint(mean) >> 23;
+    const float finer = __uint_as_float((127 + 127 + schedules_.mean_exponent - exponent) << 23);
+    VisitScores([&](float& score) { score *= finer; });
+    quanta_ *= finer;
+    mean_quanta_ = mean * finer;
+    Center(state);
+    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
+    const __half2 n = __float2half2_rn(static_cast<float>(n_));
+    const LineSums<kBlock> sums({schedules_.ones[0], schedules_.ones[1]});
+    __half2 beyond[4][4];  // 1 where there was more
+    bool visible = true;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
-        state.x[k][q] =
-            __floats2half2_rn(__fmaf_rn(score[k][2 * q], per_mean, -schedules_.center),
-                              __fmaf_rn(score[k][2 * q + 1], per_mean, -schedules_.center));
+        beyond[k][q] = __hge2(state.x[k][q], greatest);
+        state.x[k][q] = __hmin2(state.x[k][q], greatest);
+      }
+    }
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {
+      const auto entries = [&](int h, int q) { return Bits(beyond[2 * pair + h][q]); };
+      visible &= __hble2(sums.Rows(entries), n);
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const __half2 partial =
+          __hadd2(__hadd2(beyond[0][q], beyond[1][q]), __hadd2(beyond[2][q], beyond[3][q]));
+      visible &= __hble2(sums.Columns(partial), n);
+    }
+    return !(__ballot_sync(~0u, !visible) & place.lanes_of_block<kBlock>());
+  }
+
+  // visit(score) for the scores in shared memory that this thread wrote.
+  template <typename Visit>
+  __device__ void VisitScores(Visit visit) const {
+    const PatchPlace place;
+#pragma unroll 1
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        float4& quad = scores().quad(place, k, c);
+        float score[4] = {quad.x, quad.y, quad.z, quad.w};
+#pragma unroll
+        for (float& s : score) visit(s);
+        quad = make_float4(score[0], score[1], score[2], score[3]);
       }
     }
   }
 
-  // The same, from shared memory.
+  // Whether many of the scores of this thread's block equal their neighbours.
+  __device__ bool IsTied(const float (&weight)[4][8]) const {
+    const PatchPlace place;
+    bool equal = false;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const bool exist = kWhole || (place.row(k) % kBlock < m_ && place.column(2 * k + 1) % kBlock < m_);
+      equal |= (fabsf(weight[k][2 * k]) == fabsf(weight[k][2 * k + 1])) & exist;
+    }
+    const uint32_t lanes = __ballot_sync(~0u, equal) & place.lanes_of_block<kBlock>();
+    return __popc(lanes) >= TiedLanes(kBlock);
+  }
+
+  // Over this thread's block.
+  static __device__ float SumOfScores(const float (&weight)[4][8]) {
+    float sum[4];  // of a row each, for their steps to overlap
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      sum[k] = fabsf(weight[k][0]) + fabsf(weight[k][1]);
+#pragma unroll
+      for (int j = 2; j < 8; ++j) sum[k] += fabsf(weight[k][j]);
+    }
+    return SumOfBlock<kBlock>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  }
+
+  // From shared memory, by this thread: what it wrote there itself.
   __device__ void Center(PatchSweepState& state) const {
     const PatchPlace place;
-    float score[4][8];
+    const float per_mean = __fdividef(1.0f, mean_quanta_);
+    const auto centered = [&](float score) {
+      return __fmaf_rn(score, per_mean, -schedules_.center);
+    };
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        const float4 quad = scores().quad(place.row(k), 2 * place.t + c);
-        score[k][4 * c] = quad.x;
-        score[k][4 * c + 1] = quad.y;
-        score[k][4 * c + 2] = quad.z;
-        score[k][4 * c + 3] = quad.w;
+        const float4 quad = scores().quad(place, k, c);
+        state.x[k][2 * c] = __floats2half2_rn(centered(quad.x), centered(quad.y));
+        state.x[k][2 * c + 1] = __floats2half2_rn(centered(quad.z), centered(quad.w));
       }
     }
-    Center(score, mean_quanta_ / quanta_, state);
-    if (unfit_ != 0 || m_ < kBlock) ClearUnfit(state);
   }
 
   // So that they do not spoil the sums of others: blocks of another kind, and what lies beyond line
@@ -187,44 +282,58 @@ class PatchSolver {
   }
 
   // Potentials in quanta, rounded such that the sum of two is exact in float32, to shared memory.
-  // Returns the entries beyond them, a row a lane.
-  __device__ uint32_t Threshold(const PatchPotentials& potentials) {
+  __device__ void Publish(const PatchPotentials& potentials) {
     const PatchPlace place;
-    float row[4], column[8];
+    memory_.sweeps[place.block<kBlock>()] = potentials.sweeps;
+    if (8 * place.t % kBlock == 0) {
+      float row[4];
 #pragma unroll
-    for (int k = 0; k < 4; ++k) row[k] = OnGrid(potentials.row[k]);
+      for (int k = 0; k < 4; ++k) row[k] = OnGrid(potentials.row[k]);
+      RowStarts(place) = make_float4(row[0], row[1], row[2], row[3]);
+    }
+    if (4 * place.g % kBlock == 0) {
+      float column[8];
 #pragma unroll
-    for (int j = 0; j < 8; ++j) column[j] = OnGrid(potentials.column[j]);
+      for (int j = 0; j < 8; ++j) column[j] = OnGrid(potentials.column[j]);
+      ColumnStarts(place, 0) = make_float4(column[0], column[1], column[2], column[3]);
+      ColumnStarts(place, 1) = make_float4(column[4], column[5], column[6], column[7]);
+    }
+  }
+
+  // Of the thread's rows, and of four of its columns.
+  __device__ float4& RowStarts(const PatchPlace& place) const {
+    return *reinterpret_cast<float4*>(&memory_.row_start[8 * place.t / kBlock][place.row(0)]);
+  }
+  __device__ float4& ColumnStarts(const PatchPlace& place, int c) const {
+    return *reinterpret_cast<float4*>(
+        &memory_.column_start[4 * place.g / kBlock][place.column(4 * c)]);
+  }
+
+  // The entries beyond their potentials, a row a lane.
+  __device__ uint32_t Threshold() const {
+    const PatchPlace place;
+    const float4 rows = RowStarts(place), left = ColumnStarts(place, 0), right = ColumnStarts(place, 1);
+    const float row[4] = {rows.x, rows.y, rows.z, rows.w};
+    const float column[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
     uint32_t kept = 0;
 #pragma unroll
     for (int k = 3; k >= 0; --k) {
       uint32_t bits = 0;
 #pragma unroll
       for (int c = 1; c >= 0; --c) {
-        const float4 quad = scores().quad(place.row(k), 2 * place.t + c);
+        const float4 quad = scores().quad(place, k, c);
         const float score[4] = {quad.x, quad.y, quad.z, quad.w};
 #pragma unroll
         for (int j = 3; j >= 0; --j) {
           // The sign of what is missing to the score.
-          const float missing = __fmaf_rn(-score[j], quanta_, row[k] + column[4 * c + j]);
+          const float missing = (row[k] + column[4 * c + j]) - score[j];
           bits = __funnelshift_l(__float_as_uint(missing), bits, 1);
         }
       }
       kept |= bits << 8 * k;
     }
-    memory_.sweeps[place.block<kBlock>()] = potentials.sweeps;
-    if (8 * place.t % kBlock == 0) {
-      *reinterpret_cast<float4*>(&memory_.row_start[8 * place.t / kBlock][place.row(0)]) =
-          make_float4(row[0], row[1], row[2], row[3]);
-    }
-    if (4 * place.g % kBlock == 0) {
-      auto* const at =
-          reinterpret_cast<float4*>(&memory_.column_start[4 * place.g / kBlock][place.column(0)]);
-      at[0] = make_float4(column[0], column[1], column[2], column[3]);
-      at[1] = make_float4(column[4], column[5], column[6], column[7]);
-    }
-    __syncwarp();
-    return RowsOfBits(kept) & Lines(m_, m_);
+    kept = RowsOfBits(kept);
+    return kWhole ? kept : kept & Lines(m_, m_);
   }
 
   // Bits of this lane's row of the patch: the first `columns` of each of its blocks, if the row is
@@ -238,7 +347,7 @@ class PatchSolver {
   __device__ float OnGrid(float potential) const {
     const float magic =
         __uint_as_float((127 + 23 + schedules_.mean_exponent - kPotentialBits) << 23 | 1 << 22);
-    return __fadd_rn(__fadd_rn(potential * mean_quanta_, magic), -magic);
+    return __fadd_rn(__fmaf_rn(potential, mean_quanta_, magic), -magic);
   }
 
   // Finishes and certifies the blocks of block column h, one a group of lanes.
@@ -247,54 +356,55 @@ class PatchSolver {
     lines.row_start = memory_.row_start[h][lane()];
     lines.column_start = memory_.column_start[v()][h * kBlock + z()];
     lines.row_kept = rows >> h * kBlock & kLines;
-    lines.column_kept = __shfl_sync(~0u, columns, h * kBlock + z()) >> v() * kBlock & kLines;
+    if constexpr (kBlock < 32) columns = __shfl_sync(~0u, columns, h * kBlock + z());
+    lines.column_kept = columns >> v() * kBlock & kLines;
     lines.row_wanted = lines.column_wanted = n_;
-    if (z() >= m_) {  // no line of the block: nothing can be entered or dropped
+    if (!IsLine()) {  // nothing can be entered or dropped
       lines.column_kept = kLines;
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
-    const float quanta = QuantaOf(h);
-    const uint32_t short_rows = __ballot_sync(~0u, __popc(lines.row_kept) < lines.row_wanted);
+    const int missing = lines.row_wanted - __popc(lines.row_kept);
+    const int excess = __popc(lines.column_kept) - lines.column_wanted;
+    const uint32_t short_rows = __ballot_sync(~0u, missing > 0);
+    const uint32_t far_lines = __ballot_sync(~0u, max(abs(missing), abs(excess)) > kFarthestLine);
     bool solved = (ExistingBlocks() >> h & 1) && !(unfit_ >> (v() * kBlocks + h) & 1) &&
-                  __popc(short_rows >> v() * kBlock & kLines) <= kMostShortRows;
-    PatchFinish<kBlock> finish(scores(), quanta, v() * kBlock, h * kBlock, lines);
+                  __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock) &&
+                  (far_lines >> v() * kBlock & kLines) == 0;
+    PatchFinish<kBlock> finish(scores(), v() * kBlock, h * kBlock, lines);
     solved = finish.Run(solved);
-    // The score of one quantum: a power of two's inverse.
-    const auto unit = static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(quanta)));
-    const double row_potential = (static_cast<double>(lines.row_start) + lines.row_move) * unit;
-    const double column_potential =
-        (static_cast<double>(lines.column_start) + lines.column_move) * unit;
+    const double row_potential = static_cast<double>(lines.row_start) + lines.row_move;
+    const double column_potential = static_cast<double>(lines.column_start) + lines.column_move;
     memory_.column_potential[lane()] = column_potential;
     __syncwarp();
     Certificate part;
-    if (z() < m_) {
+    if (IsLine()) {
       const auto score = [&](int c) { return scores().quad(lane(), h * kBlock / 4 + c); };
       const double* const columns = memory_.column_potential + v() * kBlock;
-      part =
-          m_ == kBlock
-              ? CertifyLine<kBlock, true>(score, columns, row_potential, lines.row_kept, n_, m_)
-              : CertifyLine<kBlock, false>(score, columns, row_potential, lines.row_kept, n_, m_);
+      part = CertifyLine<kBlock, kWhole>(score, columns, row_potential, lines.row_kept, n_, m_);
     }
     __syncwarp();
-    const float gap = SumOfGroup(static_cast<float>(part.gap)) * quanta;
+    // The score of one quantum: a power of two's inverse.
+    const auto unit =
+        static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(QuantaOf(h))));
+    const float gap = SumOfGroup(static_cast<float>(part.gap));
     if (!solved || !(gap <= GreatestGap())) {
       unsolved_ |= 1u << h;
       return;
     }
     kept_ |= lines.row_kept << h * kBlock;
-    sums_.value += part.value;
-    sums_.gap += part.gap;
-    sums_.score_sum += part.score_sum;
+    sums_.value += part.value * unit;
+    sums_.gap += part.gap * unit;
+    sums_.score_sum += part.score_sum * unit;
     augmentations_ += finish.augmentations();
     sweeps_ += memory_.sweeps[v() * kBlocks + h];
-    StorePotentials(h, row_potential, column_potential);
-    if (m_ % 8 != 0 && z() < m_) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
+    StorePotentials(h, row_potential * unit, column_potential * unit);
+    if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
   }
 
   __device__ void StorePotentials(int h, double row_potential, double column_potential) const {
     const PassTile& placed = *view_.placed;
-    if (placed.tile.potentials == nullptr || z() >= m_) return;
+    if (placed.tile.potentials == nullptr || !IsLine()) return;
     const int64_t block = (view_.block_row + v()) * placed.blocks_per_row + view_.block_column + h;
     double* const potentials = placed.tile.potentials + block * 2 * m_;
     potentials[z()] = row_potential;
@@ -320,6 +430,7 @@ class PatchSolver {
 
   // Quanta per unit of score in this lane's block of block column h.
   __device__ float QuantaOf(int h) const {
+    if constexpr (kBlocks == 1) return quanta_;
     // A lane that holds entries of that block: 4 g = its first row, 8 t its first column.
     return __shfl_sync(~0u, quanta_, v() * kBlock + h * kBlock / 8);
   }
@@ -340,7 +451,8 @@ class PatchSolver {
     part.score_sum = SumOfGroup(sums_.score_sum);
     const uint32_t exist = ExistingBlocks();
     const int solved = __popc(exist & ~unsolved_);
-    part.kept = SumOfGroup(__popc(kept_ & Existing()));
+    const bool inside = view_.template Inside<kBlock>(m_);
+    part.kept = inside ? solved * n_ * m_ : SumOfGroup(__popc(kept_ & Existing()));
     part.sweeps = sweeps_;
     part.augmentations = augmentations_;
     part.proven = static_cast<uint16_t>(solved);
@@ -351,7 +463,7 @@ class PatchSolver {
     if (z() == 0) {
       pass_.parts[PartIndex(pass_, placed, block_row, view_.block_column / kBlocks)] = part;
     }
-    if (m_ % 8 == 0) StoreMask();
+    if (pass_.WritesMasks()) StoreMask(inside);
     if (z() < kBlocks && (part.listed >> z() & 1)) {
       const auto index = static_cast<uint32_t>(IndexOf(v(), z()));
       pass_.hard_blocks[atomicAdd(pass_.hard_count, 1u)] = index;
@@ -374,21 +486,21 @@ class PatchSolver {
     return bits;
   }
 
-  // Of this lane's row; with m a multiple of 8, its bits are bytes of the mask.
-  __device__ void StoreMask() const {
+  // Of this lane's row; with m a multiple of 8, its bits are bytes of the mask. `inside`: all of the
+  // patch exists.
+  __device__ void StoreMask(bool inside) const {
     const Tile& tile = view_.placed->tile;
-    const int64_t row = view_.row(m_) + lane();
-    if (z() >= m_ || row >= tile.rows) return;
-    const uint32_t bits = kept_ & Existing();
-    const int64_t first = view_.column(m_) / 8;
+    const int64_t row = view_.row(m_) + lane(), first = view_.column(m_) / 8;
     uint8_t* const at = tile.mask + row * tile.mask_row_stride + first;
+    if (kWhole && inside && reinterpret_cast<uintptr_t>(at) % 4 == 0) {
+      *reinterpret_cast<uint32_t*>(at) = kept_;
+      return;
+    }
+    if (!IsLine() || row >= tile.rows) return;
+    const uint32_t bits = kept_ & Existing();
     const auto bytes =
         static_cast<int>(min(int64_t{kBlocks * m_ / 8}, MaskRowBytes(tile.columns) - first));
-    if (bytes == 4 && reinterpret_cast<uintptr_t>(at) % 4 == 0) {
-      *reinterpret_cast<uint32_t*>(at) = bits;
-    } else {
-      for (int k = 0; k < bytes; ++k) at[k] = static_cast<uint8_t>(bits >> 8 * k);
-    }
+    for (int k = 0; k < bytes; ++k) at[k] = static_cast<uint8_t>(bits >> 8 * k);
   }
 
   __device__ PatchScores scores() const { return {memory_.scores}; }
@@ -410,30 +522,39 @@ class PatchSolver {
   int sweeps_ = 0;         // the same
 };
 
-template <typename Element, int kBlock>
+template <typename Element, int kBlock, bool kWhole>
 __global__ void __launch_bounds__(32 * kWarps, kCtas)
     PatchKernel(const __grid_constant__ Pass pass, const __grid_constant__ PatchSchedules schedules,
                 uint32_t patches) {
   __shared__ PatchMemory<kBlock> memory[kWarps];
+  AllowNextKernel();
   const int warp = threadIdx.x / 32;
   const uint32_t number = blockIdx.x * kWarps + warp;
   if (number >= patches) return;
-  PatchSolver<Element, kBlock>(pass, schedules, pass.first_patch + number, memory[warp]).Run();
+  PatchSolver<Element, kBlock, kWhole>(pass, schedules, pass.first_patch + number, memory[warp])
+      .Run();
+}
+
+template <typename Element, int kBlock>
+void LaunchBlock(const Pass& pass, const PatchSchedules& schedules, cudaStream_t stream) {
+  const auto patches = static_cast<uint32_t>(pass.patches);
+  const unsigned ctas = (patches + kWarps - 1) / kWarps;
+  if (pass.problem.pattern.m == kBlock) {
+    PatchKernel<Element, kBlock, true><<<ctas, 32 * kWarps, 0, stream>>>(pass, schedules, patches);
+  } else {
+    PatchKernel<Element, kBlock, false><<<ctas, 32 * kWarps, 0, stream>>>(pass, schedules, patches);
+  }
 }
 
 template <typename Element>
 void Launch(const Pass& pass, const PatchSchedules& schedules, cudaStream_t stream) {
-  const auto patches = static_cast<uint32_t>(pass.patches);
-  const unsigned ctas = (patches + kWarps - 1) / kWarps;
   switch (PatchBlock(pass.problem.pattern.m)) {
     case 8:
-      PatchKernel<Element, 8><<<ctas, 32 * kWarps, 0, stream>>>(pass, schedules, patches);
-      break;
+      return LaunchBlock<Element, 8>(pass, schedules, stream);
     case 16:
-      PatchKernel<Element, 16><<<ctas, 32 * kWarps, 0, stream>>>(pass, schedules, patches);
-      break;
+      return LaunchBlock<Element, 16>(pass, schedules, stream);
     default:
-      PatchKernel<Element, 32><<<ctas, 32 * kWarps, 0, stream>>>(pass, schedules, patches);
+      return LaunchBlock<Element, 32>(pass, schedules, stream);
   }
 }
 

@@ -37,8 +37,9 @@ __device__ Certificate CertifyLine(Score score, const double* columns, double ro
       const double residual = entry - columns[4 * c + j] - row_potential;
       sum += entry;
       distance += fabs(residual);
-      const int sign = static_cast<int>(dropped << (31 - j) & 0x80000000);
-      signed_sum += __hiloint2double(__double2hiint(residual) ^ sign, __double2loint(residual));
+      // 1, or -1 if the entry is dropped.
+      const uint32_t sign = (dropped << (31 - j) & 0x80000000) | 0x3ff00000;
+      signed_sum = __fma_rn(__hiloint2double(static_cast<int>(sign), 0), residual, signed_sum);
     }
     dropped >>= 4;
   }

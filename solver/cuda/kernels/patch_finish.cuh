@@ -14,18 +14,23 @@
 
 namespace tsenor::cuda {
 
-// Scores of a patch in shared memory. Rows are 32 words; sixteen bytes at a time are
+// Scores of a patch in shared memory, in quanta. Rows are 32 words; sixteen bytes at a time are
 // permuted so that neither a row nor the threads of primitives/patch.cuh meet bank conflicts.
 struct PatchScores {
   float* first;
 
   static __device__ int Index(int row, int column) {
-    return row * kPatchLines + (column ^ (row & 28));
+    return (row * kPatchLines + (row & 28)) ^ column;
   }
   __device__ float at(int row, int column) const { return first[Index(row, column)]; }
   // Columns 4 c .. 4 c + 3.
   __device__ float4& quad(int row, int c) const {
     return *reinterpret_cast<float4*>(first + Index(row, 4 * c));
+  }
+  // The thread's quad number c, 0 or 1, of its row number k. The permutation of its rows is one.
+  __device__ float4& quad(const PatchPlace& place, int k, int c) const {
+    return *reinterpret_cast<float4*>(first + Index(place.row(0), place.column(4 * c)) +
+                                      k * kPatchLines);
   }
 };
 
@@ -40,11 +45,9 @@ struct PatchLines {
 template <int kBlock>
 class PatchFinish {
  public:
-  // The block of this lane's group begins at `row`, `column` of the patch; a score of 1 is `quanta`
-  // quanta.
-  __device__ PatchFinish(PatchScores scores, float quanta, int row, int column, PatchLines& lines)
+  // The block of this lane's group begins at `row`, `column` of the patch.
+  __device__ PatchFinish(PatchScores scores, int row, int column, PatchLines& lines)
       : scores_(scores),
-        quanta_(quanta),
         row_(row),
         column_(column),
         z_(threadIdx.x % kBlock),
@@ -75,6 +78,9 @@ class PatchFinish {
   // Keys: a distance times kNodes, and a node.
   static constexpr uint32_t kFar = ~0u / kNodes;  // a distance: not reached
   static constexpr uint32_t kUnreached = kFar * kNodes;
+  // Of a line that is not to be visited. As of a sink: a search that is left with those ends.
+  static constexpr uint32_t kClosed = ~kNoSink;
+  static constexpr bool kOneGroup = kBlock == 32;
 
   // The shortest paths that a group has found. Keys are distances with the node in the low bits.
   struct Paths {
@@ -114,20 +120,20 @@ class PatchFinish {
                    .column_key = (excess > 0 ? 0 : kUnreached) | column_node,
                    .row_parent = -1,
                    .column_parent = -1};
-    uint32_t open_row = busy ? paths.row_key : kUnreached;
-    uint32_t open_column = busy ? paths.column_key : kUnreached;
+    uint32_t open_row = busy && missing > 0 ? paths.row_key : kClosed;
+    uint32_t open_column = busy && excess > 0 ? paths.column_key : kClosed;
     while (true) {
       const uint32_t key = Least(min(open_row, open_column));
-      const bool done = !(key & kNoSink) || key >= kUnreached;
-      if (__all_sync(~0u, done)) {
+      const bool done = !(key & kNoSink);
+      if (kOneGroup ? done : __all_sync(~0u, done)) {
         paths.end = key;
         return paths;
       }
-      if (done) continue;
+      if (!kOneGroup && done) continue;
       const int line = key % kBlock;
       const uint32_t distance = key / kNodes;
       if (!(key & kColumn)) {
-        if (z_ == line) open_row = ~0u;
+        if (z_ == line) open_row = kClosed;
         // Enter an entry of row `line`.
         const int residual = Residual(scores_.at(row_ + line, column_ + z_),
                                       From(lines_.row_start, line) + lines_.column_start);
@@ -139,7 +145,7 @@ class PatchFinish {
           paths.column_parent = line;
         }
       } else {
-        if (z_ == line) open_column = ~0u;
+        if (z_ == line) open_column = kClosed;
         // Drop an entry of column `line`.
         const int residual = Residual(scores_.at(row_ + z_, column_ + line),
                                       lines_.row_start + From(lines_.column_start, line));
@@ -160,7 +166,7 @@ class PatchFinish {
   // difference of two close numbers is. Elsewhere it saturates; costs are unsigned, so that moves
   // do not overflow then.
   __device__ int Residual(float score, float potentials) const {
-    return __float2int_rn(__fmaf_rn(score, quanta_, -potentials));
+    return __float2int_rn(__fadd_rn(score, -potentials));
   }
 
   // Moves potentials by the distances and flips the path.
@@ -172,18 +178,17 @@ class PatchFinish {
     bool at_column = paths.end & kColumn;
     while (true) {
       const int parent = From(at_column ? paths.column_parent : paths.row_parent, line);
-      if (__all_sync(~0u, parent < 0)) return;
-      if (parent < 0) continue;
-      const int i = at_column ? parent : line, j = at_column ? line : parent;
-      if (z_ == i) lines_.row_kept ^= 1u << j;
-      if (z_ == j) lines_.column_kept ^= 1u << i;
+      if (kOneGroup ? parent < 0 : __all_sync(~0u, parent < 0)) return;
+      if (!kOneGroup && parent < 0) continue;
+      const uint32_t line_bit = 1u << line, parent_bit = 1u << parent;
+      if (z_ == line) (at_column ? lines_.column_kept : lines_.row_kept) ^= parent_bit;
+      if (z_ == parent) (at_column ? lines_.row_kept : lines_.column_kept) ^= line_bit;
       line = parent;
       at_column = !at_column;
     }
   }
 
   const PatchScores scores_;
-  const float quanta_;
   const int row_, column_, z_, base_;
   PatchLines& lines_;
   int augmentations_ = 0;

@@ -12,8 +12,8 @@ struct SweepStep {
   uint32_t offset;   // (1 - rescale) / 2
 
   // Where all lines are alike: what an excess of one moves a column's potential, and - tau times
-  // what it moves a row's.
-  uint32_t column_gain, row_gain;
+  // what it moves a row's; minus the column's gain of the sweep before, or -1.
+  uint32_t column_gain, row_gain, minus_gain_before;
 
   // Where they are not.
   uint32_t gain_scale;     // relaxation / (6 tau): times 1 / sum(s - s^2), a line's own gain
@@ -23,19 +23,31 @@ struct SweepStep {
 
 struct PatchSchedule {
   static constexpr int kMostSweeps = 10;
-  int measured = 0;  // so many sweeps measure each line's gain, the others use the last ones
-  int sweeps = 0;
-  float first_tau = 0;
-  float per_last_tau = 0;  // 1 / tau of the last sweep
+  uint32_t first_tau = 0;              // twice, as a half2
+  float per_last_tau = 0;              // 1 / tau of the last sweep
   SweepStep step[kMostSweeps] = {};
 };
+
+// Sweeps where the lines of a block are alike; blocks in places of 8, 16 or 32 lines.
+constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 9 : 8; }
+// Where they are not: so many, of which the first ones measure gains, and the others use the last.
+constexpr int kScaledSweeps = 10;
+constexpr int kMeasuredSweeps = 4;
 
 // A parameter of the kernel.
 struct PatchSchedules {
   int n, m;
-  float per_entry;       // 1 / (m * m)
-  float center;          // QuantileFactor(n, m)
-  int mean_exponent;     // PatchMeanExponent(n, m)
+  float per_entry;    // 1 / (m * m)
+  float center;       // QuantileFactor(n, m)
+  int mean_exponent;  // PatchMeanExponent(n, m)
+  // Operands of tensor cores, as two half2 each: -n, and 1. In memory, so that the compiler does not
+  // know that both are the same, and copies one to make a pair.
+  alignas(8) uint32_t minus_n[2];
+  alignas(8) uint32_t ones[2];
+  // Twice each, as half2.
+  uint32_t start_factor;  // center / m: times a line's sum less m centers
+  uint32_t start_rest;    // center^2 - center
+  float scaled_spread;    // of the starts of lines: a greater mean square, and they differ in scale
   PatchSchedule even;    // the lines of a block are alike
   PatchSchedule scaled;  // they differ in scale
 };

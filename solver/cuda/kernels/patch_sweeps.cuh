@@ -28,7 +28,7 @@ struct PatchSweepState {
   __half2 row[2];       // 1/2 - tau * row potential
   __half2 row_gain[2];  // what a row's potential moves for an excess of one
   __half2 column[4];    // column potential
-  __half2 column_step[4];
+  __half2 column_step[4];  // its last step; of average slopes, over the gain
   __half2 column_gain[4];
 };
 
@@ -64,7 +64,9 @@ __device__ __forceinline__ void SweepRows(const LineSums<kBlock>& excess, const 
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
         __half2& x = state.x[2 * pair + h][q];
-        x = __hsub2(x, state.column_step[q]);
+        x = kSlope == Slope::kAverage
+                ? __hfma2(state.column_step[q], Pair(step.minus_gain_before), x)
+                : __hsub2(x, state.column_step[q]);
         s[h][q] = __hfma2_sat(x, tau, offset);
       }
     }
@@ -100,7 +102,7 @@ __device__ __forceinline__ void SweepColumns(const LineSums<kBlock>& excess, con
     const __half2 count = excess.Columns(__hadd2(__hadd2(s[0], s[1]), __hadd2(s[2], s[3])));
     __half2& move = state.column_step[q];
     if constexpr (kSlope == Slope::kAverage) {
-      move = __hmul2(count, Pair(step.column_gain));
+      move = count;
       state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
       continue;
     }
@@ -153,13 +155,11 @@ __device__ void ExcludePadding(int m, PatchSweepState& state) {
   }
 }
 
-// Whether the lines of this thread's block differ in scale, by its starts, whose mean squares over
-// a side are the spreads. A side that differs far less than the other does so by chance: it starts
+// Whether the lines of this thread's block differ in scale, by its starts: if the mean square of a
+// side's is more than `scaled_spread`. A side that differs far less than the other does so by chance: it starts
 // from the average.
 template <int kBlock>
-__device__ bool ChooseStarts(PatchStarts& starts) {
-  // Of lines alike in scale, the starts' mean square is about 0.4 / kBlock.
-  constexpr float kScaledSpread = kBlock == 32 ? 0.047f : kBlock == 16 ? 0.08f : 0.2f;
+__device__ bool ChooseStarts(float scaled_spread, PatchStarts& starts) {
   constexpr float kChance = 4;
   __half2 pairs = __hmul2(starts.row[0], starts.row[0]);
   pairs = __hfma2(starts.row[1], starts.row[1], pairs);
@@ -169,7 +169,7 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
   for (int q = 1; q < 4; ++q) pairs = __hfma2(starts.column[q], starts.column[q], pairs);
   float columns = __low2float(pairs) + __high2float(pairs);
   // Usually no thread's four rows or eight columns differ so much.
-  if (!__any_sync(~0u, rows > 4 * kScaledSpread || columns > 8 * kScaledSpread)) return false;
+  if (!__any_sync(~0u, rows > 4 * scaled_spread || columns > 8 * scaled_spread)) return false;
 #pragma unroll
   for (int lines = 4; lines < kBlock; lines *= 2) rows += __shfl_xor_sync(~0u, rows, lines);
 #pragma unroll
@@ -177,7 +177,7 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
     columns += __shfl_xor_sync(~0u, columns, lines / 8);
   rows *= 1.0f / kBlock;
   columns *= 1.0f / kBlock;
-  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  if (!(fmaxf(rows, columns) > scaled_spread)) return false;
   const __half2 zero = __float2half2_rn(0.0f);
   if (rows > kChance * columns) {
 #pragma unroll
@@ -189,11 +189,9 @@ __device__ bool ChooseStarts(PatchStarts& starts) {
 
 // Each line's mean times the quantile factor, less that of an average line.
 template <int kBlock>
-__device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSweepState& state) {
-  const LineSums<kBlock> sums(0.0f);
-  const float center = schedules.center;
-  const __half2 factor = __float2half2_rn(center / static_cast<float>(schedules.m));
-  const __half2 rest = __float2half2_rn(center * center - center);
+__device__ PatchStarts StartsOf(const PatchSchedules& schedules, const LineSums<kBlock>& sums,
+                                const PatchSweepState& state) {
+  const __half2 factor = Pair(schedules.start_factor), rest = Pair(schedules.start_rest);
   PatchStarts starts;
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
@@ -209,8 +207,24 @@ __device__ PatchStarts StartsOf(const PatchSchedules& schedules, const PatchSwee
   return starts;
 }
 
+// The next kSweeps of a schedule, in a loop over kTogether of them.
+template <Slope kSlope, int kSweeps, int kTogether, int kBlock>
+__device__ __forceinline__ void RunSweeps(const LineSums<kBlock>& excess,
+                                          const PatchSchedule& schedule, int& sweep,
+                                          PatchSweepState& state) {
+  static_assert(kSweeps % kTogether == 0);
+#pragma unroll 1
+  for (int k = 0; k < kSweeps / kTogether; ++k) {
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j, ++sweep) {
+      Sweep<kSlope>(excess, schedule.step[sweep], state);
+    }
+  }
+}
+
 template <bool kScaled, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
+                                                       const LineSums<kBlock>& sums,
                                                        const PatchStarts& starts,
                                                        PatchSweepState& state) {
   const PatchSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
@@ -221,27 +235,28 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   }
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
-    state.row[pair] =
-        __hfma2(starts.row[pair], __float2half2_rn(-schedule.first_tau), __float2half2_rn(0.5f));
+    state.row[pair] = __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)),
+                              __float2half2_rn(0.5f));
   }
-  const LineSums<kBlock> excess(-static_cast<float>(schedules.n));
-  int sweep = 0;
+  const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
+  constexpr int kSweeps = kScaled ? kScaledSweeps : EvenSweeps(kBlock);
+  int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
   if constexpr (kScaled) {
-    for (; sweep < schedule.measured; ++sweep) {
-      Sweep<Slope::kMeasured>(excess, schedule.step[sweep], state);
-    }
-#pragma unroll 1
-    for (; sweep < schedule.sweeps; ++sweep) {
-      Sweep<Slope::kFrozen>(excess, schedule.step[sweep], state);
-    }
+    constexpr int kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
+    RunSweeps<Slope::kMeasured, kMeasuredSweeps, 2>(excess, schedule, sweep, state);
+    RunSweeps<Slope::kFrozen, kFrozenSweeps, 2>(excess, schedule, sweep, state);
   } else {
-#pragma unroll 2
-    for (; sweep < schedule.sweeps; ++sweep) {
-      Sweep<Slope::kAverage>(excess, schedule.step[sweep], state);
-    }
+    // Sweeps are read over and over, or else they do not fit into the cache for instructions.
+    constexpr int kTogether = kSweeps % 5 == 0 ? 5 : kSweeps % 4 == 0 ? 4 : 3;
+    RunSweeps<Slope::kAverage, kSweeps, kTogether>(excess, schedule, sweep, state);
   }
+  // Now, by all threads: where only some need the sums, tensor cores must not add them up.
+#pragma unroll
+  for (__half2& row : state.row) row = Pair(Opaque(Bits(row)));
+#pragma unroll
+  for (__half2& column : state.column) column = Pair(Opaque(Bits(column)));
   PatchPotentials potentials;
-  potentials.sweeps = schedule.sweeps;
+  potentials.sweeps = kSweeps;
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
     const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
@@ -262,26 +277,29 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 // makes it so again. A block's potentials depend on it alone; so where a patch has blocks of both
 // kinds, both schedules run.
 //
-// `fit`: whether this thread's block is to be solved at all.
-template <int kBlock, typename Restore>
-__device__ PatchPotentials SweepPatch(const PatchSchedules& schedules, bool fit,
-                                      PatchSweepState& state, Restore restore) {
-  PatchStarts starts = StartsOf<kBlock>(schedules, state);
-  const bool scaled = ChooseStarts<kBlock>(starts);
-  if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+// publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`). kWhole:
+// m is kBlock.
+template <int kBlock, bool kWhole, typename Restore, typename Publish>
+__device__ void SweepPatch(const PatchSchedules& schedules, bool fit, PatchSweepState& state,
+                           Restore restore, Publish publish) {
+  const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
+  PatchStarts starts = StartsOf(schedules, sums, state);
+  const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
+  if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
   const bool any_even = __any_sync(~0u, fit && !scaled);
   const bool any_scaled = __any_sync(~0u, fit && scaled);
-  PatchPotentials potentials;
-  if (any_even) potentials = RunSchedule<false, kBlock>(schedules, starts, state);
+  if (any_even) {
+    const PatchPotentials potentials = RunSchedule<false>(schedules, sums, starts, state);
+    if (fit && !scaled) publish(potentials);
+  }
   if (any_scaled) {
     if (any_even) {
       restore();
-      if (schedules.m < kBlock) ExcludePadding<kBlock>(schedules.m, state);
+      if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
     }
-    const PatchPotentials other = RunSchedule<true, kBlock>(schedules, starts, state);
-    if (scaled || !any_even) potentials = other;
+    const PatchPotentials potentials = RunSchedule<true>(schedules, sums, starts, state);
+    if (fit && scaled) publish(potentials);
   }
-  return potentials;
 }
 
 }  // namespace tsenor::cuda

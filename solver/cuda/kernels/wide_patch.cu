@@ -27,6 +27,7 @@
 #include "solver/cuda/kernels/wide_schedule.h"
 #include "solver/cuda/kernels/wide_sweeps.cuh"
 #include "solver/cuda/kernels/wide_ties.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/wide_view.cuh"
 #include "solver/limits.h"
 
@@ -462,6 +463,7 @@ template <typename Element>
 __global__ void __launch_bounds__(32, kCtas)
     WideKernel(const __grid_constant__ Pass pass, const __grid_constant__ WideSchedules schedules) {
   __shared__ WideMemory memory;
+  AllowNextKernel();
   WideSolver<Element>(pass, schedules, pass.first_patch + blockIdx.x, memory).Run();
 }
 

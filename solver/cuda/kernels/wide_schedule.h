@@ -40,10 +40,11 @@ enum class WideKind {
 
 // A parameter of the kernel.
 struct WideSchedules {
-  float per_entry;      // 1 / (m * m)
-  float center;         // QuantileFactor(n, m)
-  int mean_exponent;    // WideMeanExponent(n, m)
-  uint32_t minus_n[2];  // a half2, twice
+  float per_entry;                 // 1 / (m * m)
+  float center;                    // QuantileFactor(n, m)
+  int mean_exponent;               // WideMeanExponent(n, m)
+  alignas(8) uint32_t minus_n[2];  // a half2, twice
+  alignas(8) uint32_t ones[2];     // the same
   // A line's start, less the center: the sum of its scores, less the center each, times factor, and
   // rest. Each as a half2.
   uint32_t start_factor, start_rest;

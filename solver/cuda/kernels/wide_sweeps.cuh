@@ -199,8 +199,7 @@ __device__ __forceinline__ bool ChooseWideStarts(WideStarts& starts) {
 // Each line's mean times the quantile factor, less that of an average line.
 __device__ __forceinline__ WideStarts WideStartsOf(const WideSchedules& schedules,
                                                    const WideSweepState& state) {
-  constexpr uint32_t kNothing[2] = {0, 0};
-  const WideSums sums(kNothing);
+  const WideSums sums({schedules.ones[0], schedules.ones[1]}, {0, 0});
   const __half2 factor = Pair(schedules.start_factor), rest = Pair(schedules.start_rest);
   WideStarts starts;
 #pragma unroll
@@ -285,12 +284,18 @@ __device__ __forceinline__ WidePotentials PotentialsOf(const WideSchedules& sche
   return potentials;
 }
 
+// Sums that begin with -n.
+inline __device__ WideSums ExcessOf(const WideSchedules& schedules) {
+  return WideSums({schedules.ones[0], schedules.ones[1]},
+                  {schedules.minus_n[0], schedules.minus_n[1]});
+}
+
 // Lines alike in scale.
 __device__ __forceinline__ WidePotentials SweepEven(const WideSchedules& schedules,
                                                     const WideStarts& starts,
                                                     WideSweepState& state) {
   const WideSchedule& schedule = schedules.schedule[static_cast<int>(WideKind::kEven)];
-  const WideSums excess(schedules.minus_n);
+  const WideSums excess = ExcessOf(schedules);
   Begin(starts, schedule.first_tau, state);
 #pragma unroll 1
   for (int sweep = 0; sweep < schedule.sweeps; ++sweep) {
@@ -306,7 +311,7 @@ __device__ __forceinline__ WidePotentials SweepUneven(const WideSchedules& sched
                                                       WideStarts& starts, WideSweepState& state,
                                                       Recenter recenter) {
   const WideSchedule& schedule = schedules.schedule[static_cast<int>(kind)];
-  const WideSums excess(schedules.minus_n);
+  const WideSums excess = ExcessOf(schedules);
   FindStarts(excess, schedule, starts, state);
   recenter(starts);
   Begin(WideStarts(), 0, state);

@@ -42,6 +42,18 @@ inline __device__ BlockView Locate(const Pass& pass, int64_t number) {
   return block;
 }
 
+// Row `line` of a block's mask to where it belongs, if the row exists. REQUIRES: m is a multiple of 8
+// up to 64.
+inline __device__ void StoreMaskRow(const BlockView& block, int line, uint64_t bits) {
+  if (line >= block.rows) return;
+  bits &= block.columns == 64 ? ~uint64_t{0} : (uint64_t{1} << block.columns) - 1;
+  uint8_t* const at =
+      block.tile->mask + (block.row + line) * block.tile->mask_row_stride + block.column / 8;
+  for (int byte = 0; 8 * byte < block.columns; ++byte) {
+    at[byte] = static_cast<uint8_t>(bits >> 8 * byte);
+  }
+}
+
 // What no caller may pass (NaN, negative, infinite) becomes a score.
 inline __device__ float Finite(float score) { return fminf(fmaxf(score, 0.0f), FLT_MAX); }
 

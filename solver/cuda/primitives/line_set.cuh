@@ -77,6 +77,13 @@ struct LineSet {
     EachWord([&](int w) { word[w] |= kWords == 1 || first / 32 == w ? bits << (first % 32) : 0; });
   }
 
+  // Lines 0 .. 63.
+  __device__ uint64_t First64() const {
+    uint64_t lines = 0;
+    EachWord([&](int w) { lines |= w < 2 ? uint64_t{word[w]} << 32 * (w % 2) : 0; });
+    return lines;
+  }
+
   // The least line, or -1 if there is none.
   __device__ int least() const {
     int line = -1;

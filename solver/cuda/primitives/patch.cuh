@@ -54,37 +54,43 @@ __device__ float SumOfBlock(float value) {
 template <int kBlock>
 class LineSums {
  public:
-  // Ones where row k and column n of the operand belong to one block of the patch. Sums start from
-  // `start`.
-  explicit __device__ LineSums(float start) : start_(Bits(__float2half2_rn(start))) {
+  // `ones`: four halves of 1, for which the compiler must not know that they are: it would
+  // recompute constant operands for each use (57 more instructions a sweep), or copy a register to
+  // make a pair. Kept where row k and column n of the operand belong to one block of the patch.
+  explicit __device__ LineSums(const uint2& ones) {
     const PatchPlace place;
     const bool same = 8 * place.t / kBlock == 4 * place.g / kBlock;
-    constexpr uint32_t kOnes = 0x3c003c00;
-    ones_ = Opaque(same ? kOnes : 0);
-    more_ones_ = Opaque(same ? kOnes : 0);
+    ones_ = {same ? ones.x : 0, same ? ones.y : 0};
+  }
+
+  // The same sums, starting from `start`: four halves of one value; see `ones`.
+  __device__ LineSums From(const uint2& start) const {
+    LineSums sums = *this;
+    sums.start_ = start;
+    return sums;
   }
 
   // The sums over the rows 4 g + k and 4 g + k + 1, k = 0 or 2, in the two halves:
   // entries(h, q) is the pair q of row 4 g + k + h.
   template <typename Entries>
   __device__ __half2 Rows(Entries entries) const {
-    uint32_t first = start_, second = start_;
+    uint2 sums = start_;
 #pragma unroll
     for (int q = 0; q < 4; q += 2) {
       const Fragment16 rows = {entries(0, q), entries(1, q), entries(0, q + 1), entries(1, q + 1)};
-      MultiplyAdd(rows, ones_, more_ones_, first, second);
+      sums = MultiplyAdd(rows, ones_, sums);
     }
-    return Pair(__byte_perm(first, second, 0x5410));
+    return Pair(__byte_perm(sums.x, sums.y, 0x5410));
   }
 
   // The sums over a pair of columns of the patch; `partial` is that over the thread's four rows.
   __device__ __half2 Columns(__half2 partial) const {
-    return Pair(MultiplyAddHalf(ones_, more_ones_, Transpose8x8(Bits(partial)), start_));
+    return Pair(MultiplyAddHalf(ones_, Transpose8x8(Bits(partial)), start_));
   }
 
  private:
-  uint32_t ones_, more_ones_;
-  uint32_t start_;
+  uint2 ones_;
+  uint2 start_ = {0, 0};
 };
 
 // Row l of a 32 x 32 matrix of bits in lane l becomes column l: by quarters, each time half as

@@ -18,6 +18,12 @@ struct PatchView {
   // Of its first entry within the tile.
   __device__ int64_t row(int m) const { return int64_t{block_row} * m; }
   __device__ int64_t column(int m) const { return int64_t{block_column} * m; }
+  // Whether all of its blocks lie in the tile, with all of their m lines.
+  template <int kBlock>
+  __device__ bool Inside(int m) const {
+    const int lines = kPatchLines / kBlock * m;
+    return row(m) + lines <= placed->tile.rows && column(m) + lines <= placed->tile.columns;
+  }
 };
 
 // Patch `number` of the pass's tiles.
@@ -32,10 +38,18 @@ __device__ PatchView LocatePatch(const Pass& pass, int64_t number) {
           static_cast<int>(in_tile % per_row * kBlocks)};
 }
 
-// Eight neighbouring elements in one or two accesses.
-template <typename BitsType>
-struct alignas(sizeof(BitsType) < 4 ? 8 * sizeof(BitsType) : 16) Octet {
-  BitsType element[8];
+// Neighbouring elements in one access of up to 16 bytes, or in some.
+template <typename BitsType, int kCount>
+struct alignas(kCount * sizeof(BitsType) < 16 ? kCount * sizeof(BitsType) : 16) Neighbours {
+  BitsType element[kCount];
+
+  // Whether they may be read at any multiple of kCount elements from the start of a tile's rows.
+  static __device__ bool AreAligned(const Tile& tile) {
+    return (reinterpret_cast<uintptr_t>(tile.weights) |
+            static_cast<uintptr_t>(tile.row_stride) * sizeof(BitsType)) %
+               alignof(Neighbours) ==
+           0;
+  }
 };
 
 // The line of the matrix, counted from the patch's first, that lies in line `line` of the patch; -1
@@ -45,31 +59,37 @@ __device__ int Line(int line, int m) {
   return line % kBlock < m ? line / kBlock * m + line % kBlock : -1;
 }
 
-// The scores of a thread's entries, in the layout of primitives/patch.cuh. Those beyond the tile
-// are 0, and so are those beyond line m of a block.
-template <typename Element, int kBlock>
-__device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&score)[4][8]) {
+// Weights whose magnitudes are the scores of a thread's entries, in the layout of
+// primitives/patch.cuh. Those beyond the tile are 0, and so are those beyond line m of a block.
+// kWhole: m is kBlock.
+template <typename Element, int kBlock, bool kWhole>
+__device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&weight)[4][8]) {
   using Bits = typename Element::Bits;
   const PatchPlace place;
   const Tile& tile = view.placed->tile;
-  const int m = pass.problem.pattern.m;
+  const int m = kWhole ? kBlock : pass.problem.pattern.m;
   const int64_t row = view.row(m), column = view.column(m);
   const Bits* const first = static_cast<const Bits*>(tile.weights) + row * tile.row_stride + column;
-  const bool whole = m == kBlock && row + kPatchLines <= tile.rows &&
-                     column + kPatchLines <= tile.columns &&
-                     reinterpret_cast<uintptr_t>(tile.weights) % sizeof(Octet<Bits>) == 0 &&
-                     tile.row_stride * sizeof(Bits) % alignof(Octet<Bits>) == 0;
-  if (whole) {
-    Octet<Bits> octet[4];
+  constexpr int kTogether = kWhole ? 8 : 4;
+  using Together = Neighbours<Bits, kTogether>;
+  if (view.Inside<kBlock>(m) && m % kTogether == 0 && Together::AreAligned(tile)) {
+    Together read[4][8 / kTogether] = {};
+    const Bits* at = first + Line<kBlock>(place.row(0), m) * tile.row_stride;
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      octet[k] = *reinterpret_cast<const Octet<Bits>*>(first + place.row(k) * tile.row_stride +
-                                                       place.column(0));
+    for (int k = 0; k < 4; ++k, at += tile.row_stride) {
+#pragma unroll
+      for (int c = 0; c < 8 / kTogether; ++c) {
+        const int x = Line<kBlock>(place.column(kTogether * c), m);
+        if (!kWhole && (x < 0 || place.row(k) % kBlock >= m)) continue;
+        read[k][c] = *reinterpret_cast<const Together*>(at + x);
+      }
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
-      for (int j = 0; j < 8; ++j) score[k][j] = fabsf(Element::ToFloat(octet[k].element[j]));
+      for (int j = 0; j < 8; ++j) {
+        weight[k][j] = Element::ToFloat(read[k][j / kTogether].element[j % kTogether]);
+      }
     }
   } else {
 #pragma unroll
@@ -79,7 +99,7 @@ __device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&score
       for (int j = 0; j < 8; ++j) {
         const int64_t x = Line<kBlock>(place.column(j), m);
         const bool exists = i >= 0 && x >= 0 && row + i < tile.rows && column + x < tile.columns;
-        score[k][j] = exists ? fabsf(Element::ToFloat(first[i * tile.row_stride + x])) : 0.0f;
+        weight[k][j] = exists ? Element::ToFloat(first[i * tile.row_stride + x]) : 0.0f;
       }
     }
   }
@@ -89,7 +109,7 @@ __device__ void LoadPatch(const Pass& pass, const PatchView& view, float (&score
     const int64_t x = Line<kBlock>(place.column(j), m);
     const float norm = x >= 0 && column + x < tile.columns ? tile.column_norms[column + x] : 0.0f;
 #pragma unroll
-    for (int k = 0; k < 4; ++k) score[k][j] *= norm;
+    for (int k = 0; k < 4; ++k) weight[k][j] *= norm;
   }
 }
 

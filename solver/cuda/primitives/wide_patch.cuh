@@ -32,35 +32,30 @@ struct WidePlace {
 // Line sums of half2 entries.
 class WideSums {
  public:
-  // Sums start from `start`: a half2, twice. (Operands are pairs of registers: did the compiler
-  // know that both hold the same, each product would copy it.)
-  explicit __device__ WideSums(const uint32_t (&start)[2]) : start_{start[0], start[1]} {
-    constexpr uint32_t kOnes = 0x3c003c00;
-    ones_ = Opaque(kOnes);
-    more_ones_ = Opaque(kOnes);
-  }
+  // `ones` and `start`, which sums start from: two half2 each, of which the compiler must not know
+  // that both hold the same (primitives/patch.cuh, LineSums).
+  __device__ WideSums(const uint2& ones, const uint2& start) : ones_(ones), start_(start) {}
 
   // The sums over the thread's rows 2 `pair` and 2 `pair` + 1, in the two halves: entries(h, q) is
   // the pair q of columns of the first (h = 0) and the second one.
   template <typename Entries>
   __device__ __half2 Rows(Entries entries) const {
-    uint32_t first = start_[0], second = start_[1];
+    uint2 sums = start_;
 #pragma unroll
     for (int q = 0; q < kWidePairs; q += 2) {
       const Fragment16 rows = {entries(0, q), entries(1, q), entries(0, q + 1), entries(1, q + 1)};
-      MultiplyAdd(rows, ones_, more_ones_, first, second);
+      sums = MultiplyAdd(rows, ones_, sums);
     }
-    return Pair(__byte_perm(first, second, 0x5410));
+    return Pair(__byte_perm(sums.x, sums.y, 0x5410));
   }
 
   // The sums over a pair of columns; `partial` is that over the thread's eight rows.
   __device__ __half2 Columns(__half2 partial) const {
-    return Pair(MultiplyAddHalf(ones_, more_ones_, Transpose8x8(Bits(partial)), start_[0]));
+    return Pair(MultiplyAddHalf(ones_, Transpose8x8(Bits(partial)), start_));
   }
 
  private:
-  uint32_t ones_, more_ones_;
-  uint32_t start_[2];
+  const uint2 ones_, start_;
 };
 
 // Scores of a wide patch in shared memory. Rows are 64 words; sixteen bytes at a time are permuted

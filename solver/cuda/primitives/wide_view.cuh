@@ -23,8 +23,8 @@ class WideReader {
         columns_(static_cast<int>(min(int64_t{m_}, tile_.columns - column_))),
         first_(static_cast<const Bits*>(tile_.weights) + view.row(m_) * tile_.row_stride + column_),
         whole_(rows_ == WideScores::kLines && columns_ == WideScores::kLines &&
-               reinterpret_cast<uintptr_t>(tile_.weights) % sizeof(Octet<Bits>) == 0 &&
-               tile_.row_stride * sizeof(Bits) % alignof(Octet<Bits>) == 0) {}
+               reinterpret_cast<uintptr_t>(tile_.weights) % sizeof(Neighbours<Bits, 8>) == 0 &&
+               tile_.row_stride * sizeof(Bits) % alignof(Neighbours<Bits, 8>) == 0) {}
 
   // Those that exist.
   __device__ int rows() const { return rows_; }
@@ -35,11 +35,11 @@ class WideReader {
     const WidePlace place;
     const int row = place.row(4 * r), column = place.column(8 * c);
     if (whole_) {
-      Octet<Bits> octet[4];
+      Neighbours<Bits, 8> octet[4];
       const Bits* at = first_ + row * tile_.row_stride + column;
 #pragma unroll
       for (int k = 0; k < 4; ++k, at += tile_.row_stride) {
-        octet[k] = *reinterpret_cast<const Octet<Bits>*>(at);
+        octet[k] = *reinterpret_cast<const Neighbours<Bits, 8>*>(at);
       }
 #pragma unroll
       for (int k = 0; k < 4; ++k) {

@@ -31,13 +31,12 @@ struct Product {
 
 }  // namespace emulated
 
-inline void MultiplyAdd(const Fragment16& a, uint32_t b, uint32_t b_below, uint32_t& sums,
-                        uint32_t& sums_below) {
+inline uint2 MultiplyAdd(const Fragment16& a, const uint2& b, const uint2& start) {
   using emulated::Product;
   struct Sums {
     uint32_t row[2];
   };
-  const Product in = {a, {b, b_below}, {sums, sums_below}};
+  const Product in = {a, {b.x, b.y}, {start.x, start.y}};
   const Sums found = EmulatedMeet<Sums>("mma.m16n8k16", ~0u, in, [](int lane, auto value) {
     const int g = lane / 4, t = lane % 4;
     Sums out;
@@ -57,13 +56,12 @@ inline void MultiplyAdd(const Fragment16& a, uint32_t b, uint32_t b_below, uint3
     }
     return out;
   });
-  sums = found.row[0];
-  sums_below = found.row[1];
+  return {found.row[0], found.row[1]};
 }
 
-inline uint32_t MultiplyAddHalf(uint32_t a, uint32_t a_below, uint32_t b, uint32_t start) {
+inline uint32_t MultiplyAddHalf(const uint2& a, uint32_t b, const uint2& start) {
   using emulated::Product;
-  const Product in = {{{a, a_below}}, {b}, {start}};
+  const Product in = {{{a.x, a.y}}, {b}, {start.x, start.y}};
   return EmulatedMeet<uint32_t>("mma.m16n8k8", ~0u, in, [](int lane, auto value) {
     const int g = lane / 4, t = lane % 4;
     uint16_t bits[2];
@@ -87,6 +85,9 @@ inline uint32_t Transpose8x8(uint32_t pair) {
     return entry(column, row) | entry(column + 1, row) << 16;
   });
 }
+
+inline void WaitForKernelBefore() {}
+inline void AllowNextKernel() {}
 
 inline float HalfBitsToFloat(uint16_t bits) { return device_emulation::HalfToFloat(bits); }
 
