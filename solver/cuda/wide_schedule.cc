@@ -45,7 +45,7 @@ struct EvenGrowth {
   float relaxation, least_within;
 };
 constexpr EvenGrowth kWild = {16, 10, 0.001f, 350.0f, 1.0f, 1.5f};
-constexpr EvenGrowth kTied = {8, 3, 0.5f, 48.0f, 1.0f, 1.0f};  // before ties are told apart
+constexpr EvenGrowth kTied = {12, 4, 0.5f, 250.0f, 1.0f, 1.0f};  // before ties are told apart
 
 // Twice the same number.
 uint32_t Twice(float value) {

@@ -42,8 +42,12 @@ constexpr float kWildMax = 64;  // mean scores: with a greater maximum, means of
 constexpr float kMostOfMean = 4;
 // Robust mean scores: what exceeds that is kept whatever it is.
 constexpr float kGreatestScore = 2048;
+// Of a line, so many entries that are so near: powers of two of mean scores. (Of Gaussian ones,
+// 0.6.)
+constexpr int kTightEntries = 2;
+constexpr float kTightReach = 1.0f / 128;
 constexpr float kTieReach = 0.125f;  // powers of two of mean scores: potentials are snapped so far
-constexpr int kMostPaths = 40;       // that the finish has to find: more than that is no detail
+constexpr int kMostPaths = 64;       // that the finish has to find: more than that is no detail
 
 // Of 32 lanes times four patches: a block of which so many have two equal scores side by side has
 // many ties. (Of Gaussian scores in bfloat16, one in thirty has.)
@@ -87,11 +91,13 @@ class WideSolver {
     const WidePlace place;
     float sum = 0;
     int tied_lanes = 0;
+    auto next = reader_.Begin(0);
 #pragma unroll 1
-    for (int quarter = 0; quarter < 4; ++quarter) {
-      const int r = quarter / 2, c = quarter % 2;
+    for (int patch = 0; patch < 4; ++patch) {
+      const int r = patch / 2, c = patch % 2;
       float score[4][8];
-      reader_.Read(r, c, score);
+      reader_.Finish(patch, next, score);
+      if (patch < 3) next = reader_.Begin(patch + 1);
       bool equal = false;
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
@@ -229,9 +235,10 @@ class WideSolver {
     const WidePotentials potentials = SweepWidePatch(
         schedules_, m_, kind_, state, [&](const WideStarts& starts) { Recenter(starts, state); });
     Publish(potentials);
-    if (kind_ == WideKind::kTied) Snap();
+    const bool ties = kind_ == WideKind::kTied && ManyAreTight();
+    if (ties) Snap();
     Threshold(lines);
-    if (kind_ == WideKind::kTied) Fill(lines);
+    if (ties) Fill(lines);
     int paths = 0;  // to go
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -276,6 +283,20 @@ class WideSolver {
     __syncwarp();  // all need them
   }
 
+  // Whether so many entries are near their potentials that scores tie there, and not elsewhere
+  // alone.
+  __device__ bool ManyAreTight() const {
+    const float reach = __uint_as_float((127 + mean_exponent_) << 23) * kTightReach;
+    const auto is_near = [reach](float missing) { return fabsf(missing) - reach; };
+    int near = 0;
+#pragma unroll
+    for (int patch = 0; patch < 4; ++patch) {
+      const int r = patch / 2, c = patch % 2;
+      near += __popc(RowsOfBits(WhereNegative(r, c, is_near)) & Lines(r, c));
+    }
+    return __reduce_add_sync(~0u, near) > kTightEntries * m_;
+  }
+
   __device__ void Snap() const {
     constexpr float kFine = 1.0f / (1 << kPotentialBits);
     const float mean = __uint_as_float((127 + mean_exponent_) << 23);
@@ -286,15 +307,15 @@ class WideSolver {
 
   // Potentials and the entries beyond them, to the lanes of their lines.
   __device__ void Threshold(WideLines& lines) const {
+    uint32_t rows[2][2], columns[2][2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         // The sign of what is missing to the score.
         const uint32_t kept = WhereNegative(r, c, [](float missing) { return missing; });
-        const uint32_t rows = RowsOfBits(kept) & Lines(r, c);
-        lines.row_kept[r][c] = rows;
-        lines.column_kept[c][r] = TransposeBits(rows);
+        rows[r][c] = RowsOfBits(kept) & Lines(r, c);
+        columns[c][r] = TransposeBits(rows[r][c]);
       }
     }
 #pragma unroll
@@ -302,11 +323,13 @@ class WideSolver {
       const int line = lane_ + 32 * h;
       lines.row_start[h] = memory_.row_start[line];
       lines.column_start[h] = memory_.column_start[line];
+      lines.row_kept[h] = uint64_t{rows[h][1]} << 32 | rows[h][0];
+      lines.column_kept[h] = uint64_t{columns[h][1]} << 32 | columns[h][0];
       lines.row_wanted[h] = lines.column_wanted[h] = n_;
       if (line < m_) continue;
       // No line of the block: nothing can be entered or dropped.
       lines.row_wanted[h] = 0;
-      lines.column_kept[h][0] = lines.column_kept[h][1] = ~0u;
+      lines.column_kept[h] = ~uint64_t{0};
       lines.column_wanted[h] = kLines;
     }
   }
@@ -318,8 +341,8 @@ class WideSolver {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         const auto rounds_to_zero = [](float missing) { return fabsf(missing) - 0.5f; };
-        tight[r][c] =
-            RowsOfBits(WhereNegative(r, c, rounds_to_zero)) & Lines(r, c) & ~lines.row_kept[r][c];
+        tight[r][c] = RowsOfBits(WhereNegative(r, c, rounds_to_zero)) & Lines(r, c) &
+                      ~static_cast<uint32_t>(lines.row_kept[r] >> 32 * c);
       }
     }
     FillTight(tight, lines);
@@ -399,8 +422,8 @@ class WideSolver {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int line = lane_ + 32 * h;
-      const uint2 row =
-          solved ? make_uint2(lines.row_kept[h][0], lines.row_kept[h][1]) : make_uint2(0, 0);
+      const uint64_t bits = solved ? lines.row_kept[h] : 0;
+      const uint2 row = make_uint2(static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32));
       const uint2 existing = Existing(line);
       kept += __popc(row.x & existing.x) + __popc(row.y & existing.y);
       if (m_ % 8 == 0) {

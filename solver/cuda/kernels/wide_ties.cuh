@@ -81,9 +81,9 @@ inline __device__ void FillTight(const uint32_t (&tight)[2][2], WideLines& lines
       }
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        if (lane == row) lines.row_kept[r][h] |= taken[h];
+        if (lane == row) lines.row_kept[r] |= uint64_t{taken[h]} << 32 * h;
         if (taken[h] >> lane & 1) {
-          lines.column_kept[h][r] |= 1u << row;
+          lines.column_kept[h] |= uint64_t{1} << (row + 32 * r);
           --needed[h];
         }
       }
