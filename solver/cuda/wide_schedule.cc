@@ -45,7 +45,7 @@ struct EvenGrowth {
   float relaxation, least_within;
 };
 constexpr EvenGrowth kWild = {16, 10, 0.001f, 350.0f, 1.0f, 1.5f};
-constexpr EvenGrowth kTied = {12, 4, 0.5f, 250.0f, 1.0f, 1.0f};  // before ties are told apart
+constexpr EvenGrowth kTied = {12, 4, 0.5f, 250.0f, 1.0f, 1.0f};
 
 // Twice the same number.
 uint32_t Twice(float value) {
@@ -71,10 +71,13 @@ WideSchedule EvenSchedule(float density) {
   const auto gain = [&](float tau, float limit) {
     return 1 / (tau / limit + density / kEvenRelaxation);
   };
+  float before = 1;
   for (const EvenSweep& sweep : kEven) {
     WideStep& step = Append(sweep.tau, schedule);
+    step.minus_gain_before = Twice(-before);
+    before = gain(sweep.tau, sweep.column_limit);
     step.row_gain = Twice(-sweep.tau * gain(sweep.tau, sweep.row_limit));
-    step.column_gain = Twice(gain(sweep.tau, sweep.column_limit));
+    step.column_gain = Twice(before);
   }
   return schedule;
 }
@@ -106,7 +109,7 @@ WideSchedule GrowingSchedule(const EvenGrowth& growth) {
   return schedule;
 }
 
-static_assert(std::size(kEven) <= WideSchedule::kMostSweeps);
+static_assert(std::size(kEven) <= WideSchedule::kMostSweeps && std::size(kEven) % 2 == 0);
 static_assert(std::size(kScaled) <= WideSchedule::kMostSweeps);
 static_assert(std::max(kWild.sweeps, kTied.sweeps) <= WideSchedule::kMostSweeps);
 

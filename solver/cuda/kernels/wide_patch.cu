@@ -491,8 +491,14 @@ __global__ void __launch_bounds__(32, kCtas)
 }
 
 template <typename Element>
-void Launch(const Pass& pass, const WideSchedules& schedules, cudaStream_t stream) {
+cudaError_t Launch(const Pass& pass, const WideSchedules& schedules, cudaStream_t stream) {
+  // What a multiprocessor has, for shared memory: else not all CTAs fit.
+  const cudaError_t error =
+      cudaFuncSetAttribute(WideKernel<Element>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                           cudaSharedmemCarveoutMaxShared);
+  if (error != cudaSuccess) return error;
   WideKernel<Element><<<static_cast<unsigned>(pass.patches), 32, 0, stream>>>(pass, schedules);
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -501,22 +507,17 @@ cudaError_t LaunchWidePatches(const Pass& pass, const WideSchedules& schedules,
                               cudaStream_t stream) {
   switch (pass.problem.dtype) {
     case DType::kFloat32:
-      Launch<Float32Element>(pass, schedules, stream);
-      break;
+      return Launch<Float32Element>(pass, schedules, stream);
     case DType::kFloat16:
-      Launch<Float16Element>(pass, schedules, stream);
-      break;
+      return Launch<Float16Element>(pass, schedules, stream);
     case DType::kBFloat16:
-      Launch<BFloat16Element>(pass, schedules, stream);
-      break;
+      return Launch<BFloat16Element>(pass, schedules, stream);
     case DType::kFloat8E4M3:
-      Launch<Float8E4M3Element>(pass, schedules, stream);
-      break;
+      return Launch<Float8E4M3Element>(pass, schedules, stream);
     case DType::kFloat8E5M2:
-      Launch<Float8E5M2Element>(pass, schedules, stream);
-      break;
+      return Launch<Float8E5M2Element>(pass, schedules, stream);
   }
-  return cudaGetLastError();
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace tsenor::cuda

@@ -14,6 +14,7 @@ struct WideStep {
   // Where all lines are alike: what an excess of one moves a column's potential, and - tau times
   // what it moves a row's.
   uint32_t column_gain, row_gain;
+  uint32_t minus_gain_before;  // - column_gain of the sweep before; of the first one, -1
 
   // Where they are not: a line's own gain is 1 / sum(s - s^2) times this, and at most that.
   uint32_t gain_scale;
@@ -25,7 +26,7 @@ struct WideSchedule {
   static constexpr int kMostSweeps = 16;
   int rough = 0;     // so many sweeps find starts
   int measured = 0;  // so many, rough ones included, measure each line's gain; others use the last
-  int sweeps = 0;
+  int sweeps = 0;    // even
   float first_tau = 0;
   float per_last_tau = 0;  // 1 / tau of the last sweep
   WideStep step[kMostSweeps] = {};
