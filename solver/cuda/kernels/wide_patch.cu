@@ -26,6 +26,7 @@
 #include "solver/cuda/kernels/wide_patch.h"
 #include "solver/cuda/kernels/wide_schedule.h"
 #include "solver/cuda/kernels/wide_sweeps.cuh"
+#include "solver/cuda/kernels/wide_threshold.cuh"
 #include "solver/cuda/kernels/wide_ties.cuh"
 #include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/wide_view.cuh"
@@ -42,10 +43,6 @@ constexpr float kWildMax = 64;  // mean scores: with a greater maximum, means of
 constexpr float kMostOfMean = 4;
 // Robust mean scores: what exceeds that is kept whatever it is.
 constexpr float kGreatestScore = 2048;
-// Of a line, so many entries that are so near: powers of two of mean scores. (Of Gaussian ones,
-// 0.6.)
-constexpr int kTightEntries = 2;
-constexpr float kTightReach = 1.0f / 128;
 constexpr float kTieReach = 0.125f;  // powers of two of mean scores: potentials are snapped so far
 constexpr int kMostPaths = 64;       // that the finish has to find: more than that is no detail
 
@@ -235,10 +232,7 @@ class WideSolver {
     const WidePotentials potentials = SweepWidePatch(
         schedules_, m_, kind_, state, [&](const WideStarts& starts) { Recenter(starts, state); });
     Publish(potentials);
-    const bool ties = kind_ == WideKind::kTied && ManyAreTight();
-    if (ties) Snap();
     Threshold(lines);
-    if (ties) Fill(lines);
     int paths = 0;  // to go
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -283,105 +277,18 @@ class WideSolver {
     __syncwarp();  // all need them
   }
 
-  // Whether so many entries are near their potentials that scores tie there, and not elsewhere
-  // alone.
-  __device__ bool ManyAreTight() const {
-    const float reach = __uint_as_float((127 + mean_exponent_) << 23) * kTightReach;
-    const auto is_near = [reach](float missing) { return fabsf(missing) - reach; };
-    int near = 0;
-#pragma unroll
-    for (int patch = 0; patch < 4; ++patch) {
-      const int r = patch / 2, c = patch % 2;
-      near += __popc(RowsOfBits(WhereNegative(r, c, is_near)) & Lines(r, c));
-    }
-    return __reduce_add_sync(~0u, near) > kTightEntries * m_;
-  }
-
-  __device__ void Snap() const {
-    constexpr float kFine = 1.0f / (1 << kPotentialBits);
-    const float mean = __uint_as_float((127 + mean_exponent_) << 23);
-    SnapToTies(scores(), quanta_, mean * kFine, mean * kTieReach, m_, memory_.row_start,
-               memory_.column_start);
-    __syncwarp();  // all need what they became
-  }
-
-  // Potentials and the entries beyond them, to the lanes of their lines.
+  // All entries against their potentials; of a block with ties, after these have been snapped to.
   __device__ void Threshold(WideLines& lines) const {
-    uint32_t rows[2][2], columns[2][2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        // The sign of what is missing to the score.
-        const uint32_t kept = WhereNegative(r, c, [](float missing) { return missing; });
-        rows[r][c] = RowsOfBits(kept) & Lines(r, c);
-        columns[c][r] = TransposeBits(rows[r][c]);
-      }
+    const WideThreshold threshold(scores(), quanta_, memory_.row_start, memory_.column_start, m_);
+    const float mean = __uint_as_float((127 + mean_exponent_) << 23);
+    const bool ties = kind_ == WideKind::kTied && threshold.ManyAreTight(mean);
+    if (ties) {
+      SnapToTies(scores(), quanta_, mean * (1.0f / (1 << kPotentialBits)), mean * kTieReach, m_,
+                 memory_.row_start, memory_.column_start);
+      __syncwarp();  // all need what they became
     }
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int line = lane_ + 32 * h;
-      lines.row_start[h] = memory_.row_start[line];
-      lines.column_start[h] = memory_.column_start[line];
-      lines.row_kept[h] = uint64_t{rows[h][1]} << 32 | rows[h][0];
-      lines.column_kept[h] = uint64_t{columns[h][1]} << 32 | columns[h][0];
-      lines.row_wanted[h] = lines.column_wanted[h] = n_;
-      if (line < m_) continue;
-      // No line of the block: nothing can be entered or dropped.
-      lines.row_wanted[h] = 0;
-      lines.column_kept[h] = ~uint64_t{0};
-      lines.column_wanted[h] = kLines;
-    }
-  }
-
-  __device__ void Fill(WideLines& lines) const {
-    uint32_t tight[2][2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const auto rounds_to_zero = [](float missing) { return fabsf(missing) - 0.5f; };
-        tight[r][c] = RowsOfBits(WhereNegative(r, c, rounds_to_zero)) & Lines(r, c) &
-                      ~static_cast<uint32_t>(lines.row_kept[r] >> 32 * c);
-      }
-    }
-    FillTight(tight, lines);
-  }
-
-  // Byte k: of the thread's row k of patch (r, c), the entries where value(missing) is negative,
-  // `missing` being what the score misses to its potentials.
-  template <typename Value>
-  __device__ __forceinline__ uint32_t WhereNegative(int r, int c, Value value) const {
-    const WidePlace place;
-    const auto quad = [](const float* from) { return *reinterpret_cast<const float4*>(from); };
-    const float4 rows = quad(memory_.row_start + place.row(4 * r));
-    const float row[4] = {rows.x, rows.y, rows.z, rows.w};
-    uint32_t bytes = 0;
-#pragma unroll
-    for (int k = 3; k >= 0; --k) {
-      uint32_t bits = 0;
-#pragma unroll
-      for (int h = 1; h >= 0; --h) {
-        const float4 columns = quad(memory_.column_start + place.column(8 * c + 4 * h));
-        const float4 entries = scores().quad(place, 4 * r + k, 2 * c + h);
-        const float column[4] = {columns.x, columns.y, columns.z, columns.w};
-        const float score[4] = {entries.x, entries.y, entries.z, entries.w};
-#pragma unroll
-        for (int j = 3; j >= 0; --j) {
-          const float missing = __fmaf_rn(-score[j], quanta_, row[k] + column[j]);
-          bits = __funnelshift_l(__float_as_uint(value(missing)), bits, 1);
-        }
-      }
-      bytes |= bits << 8 * k;
-    }
-    return bytes;
-  }
-
-  // The bits of patch (r, c) that are entries, of this lane's row of it.
-  __device__ uint32_t Lines(int r, int c) const {
-    const int columns = min(max(m_ - 32 * c, 0), 32);
-    const uint32_t bits = columns == 32 ? ~0u : (1u << columns) - 1;
-    return lane_ + 32 * r < m_ ? bits : 0;
+    threshold.Keep(n_, lines);
+    if (ties) FillTight(threshold, lines);
   }
 
   __device__ float OnGrid(float potential) const {

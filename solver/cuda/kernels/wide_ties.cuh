@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "solver/cuda/kernels/wide_finish.cuh"
+#include "solver/cuda/kernels/wide_threshold.cuh"
 #include "solver/cuda/primitives/wide_patch.cuh"
 
 namespace tsenor::cuda {
@@ -46,23 +47,27 @@ inline __device__ void SnapToTies(WideScores scores, float quanta, float fine, f
   }
 }
 
-// Keeps tight entries where both lines miss some: row after row, in the columns that miss most,
-// which leaves the least to repair. tight[h][w]: those of row lane + 32 h, as bits, in the columns
-// from 32 w on; only of entries that are not kept. All lanes call it.
-inline __device__ void FillTight(const uint32_t (&tight)[2][2], WideLines& lines) {
+// Keeps entries that are tight in whole quanta where both lines miss some: row after row, in the
+// columns that miss most, which leaves the least to repair. All lanes call it.
+inline __device__ void FillTight(const WideThreshold& threshold, WideLines& lines) {
   const int lane = threadIdx.x % 32;
   const uint32_t before = (1u << lane) - 1;  // lanes
   int needed[2] = {-lines.ColumnExcess(0), -lines.ColumnExcess(1)};
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int missing = lines.RowMissing(r);
+    uint32_t tight[2];  // of this lane's row, not kept
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      tight[c] = threshold.Near(r, c, 0.5f) & ~static_cast<uint32_t>(lines.row_kept[r] >> 32 * c);
+    }
     for (uint32_t left = __ballot_sync(~0u, missing > 0); left != 0; left &= left - 1) {
       const int row = __ffs(static_cast<int>(left)) - 1;
       int wanted = __shfl_sync(~0u, missing, row);
       int key[2];  // of this lane's columns: what they need, while they may be taken
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const uint32_t of_row = __shfl_sync(~0u, tight[r][h], row);
+        const uint32_t of_row = __shfl_sync(~0u, tight[h], row);
         key[h] = of_row >> lane & 1 ? max(needed[h], 0) : 0;
       }
       uint32_t taken[2] = {0, 0};
