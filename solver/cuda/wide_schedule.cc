@@ -26,6 +26,9 @@ constexpr EvenSweep kEven[] = {
     {141.8f, 0.913f, 0.884f}, {246.0f, 0.79f, 0.725f}, {346.4f, 0.592f, 0.371f},
 };
 
+// Of Gaussian lines, the starts' mean square is center^2 / m times the relative variance of an
+// entry, 0.57: lines whose starts spread by so many times center^2 / m are not alike in scale.
+constexpr float kScaledSpread = 2.1f;
 constexpr float kScaledRelaxation = 0.948f;
 constexpr int kScaledRough = 6, kScaledMeasured = 8;
 struct ScaledSweep {
@@ -44,7 +47,7 @@ struct EvenGrowth {
   float first_tau, last_tau;
   float relaxation, least_within;
 };
-constexpr EvenGrowth kWild = {16, 10, 0.001f, 350.0f, 1.0f, 1.5f};
+constexpr EvenGrowth kWild = {16, 10, 0.0003f, 350.0f, 1.0f, 1.5f};
 constexpr EvenGrowth kTied = {12, 4, 0.5f, 250.0f, 1.0f, 1.0f};
 
 // Twice the same number.
@@ -90,15 +93,21 @@ void AppendMeasured(const ScaledSweep& sweep, float relaxation, WideSchedule& sc
   step.longest = Twice(1 / sweep.tau);
 }
 
-WideSchedule ScaledSchedule() {
+// What rough sweeps have in the place of fine ones' offsets: the fraction of entries that are kept.
+void SetRough(float fraction, WideSchedule& schedule) {
+  for (int k = 0; k < schedule.rough; ++k) schedule.step[k].offset = Twice(fraction);
+}
+
+WideSchedule ScaledSchedule(float fraction) {
   WideSchedule schedule = {
       .rough = kScaledRough, .measured = kScaledMeasured, .first_tau = kScaled[0].tau};
   for (const ScaledSweep& sweep : kScaled) AppendMeasured(sweep, kScaledRelaxation, schedule);
+  SetRough(fraction, schedule);
   return schedule;
 }
 
 // All sweeps measure.
-WideSchedule GrowingSchedule(const EvenGrowth& growth) {
+WideSchedule GrowingSchedule(const EvenGrowth& growth, float fraction) {
   WideSchedule schedule = {.rough = growth.rough, .measured = growth.sweeps};
   const float factor =
       std::pow(growth.last_tau / growth.first_tau, 1.0f / static_cast<float>(growth.sweeps - 1));
@@ -106,6 +115,7 @@ WideSchedule GrowingSchedule(const EvenGrowth& growth) {
   for (int k = 0; k < growth.sweeps; ++k, tau *= factor) {
     AppendMeasured({tau, growth.least_within}, growth.relaxation, schedule);
   }
+  SetRough(fraction, schedule);
   return schedule;
 }
 
@@ -122,6 +132,7 @@ WideSchedules WideSchedulesFor(int n, int m) {
   const float quantile = center * kMean;
   const float density =
       static_cast<float>(m) * kMean * kMean * std::exp(-0.5f * quantile * quantile);
+  const float fraction = static_cast<float>(n) / static_cast<float>(m);
   const uint32_t minus_n = Twice(-static_cast<float>(n));
   return {.per_entry = 1.0f / static_cast<float>(m * m),
           .center = center,
@@ -130,8 +141,9 @@ WideSchedules WideSchedulesFor(int n, int m) {
           .ones = {Twice(1), Twice(1)},
           .start_factor = Twice(center / static_cast<float>(m)),
           .start_rest = Twice(center * center - center),
-          .schedule = {EvenSchedule(density), ScaledSchedule(), GrowingSchedule(kTied),
-                       GrowingSchedule(kWild)}};
+          .scaled_spread = kScaledSpread * center * center / static_cast<float>(m),
+          .schedule = {EvenSchedule(density), ScaledSchedule(fraction),
+                       GrowingSchedule(kTied, fraction), GrowingSchedule(kWild, fraction)}};
 }
 
 }  // namespace tsenor::cuda

@@ -42,7 +42,7 @@ constexpr float kWildMax = 64;  // mean scores: with a greater maximum, means of
 // What counts of a score in a robust mean is at most so many times the mean itself.
 constexpr float kMostOfMean = 4;
 // Robust mean scores: what exceeds that is kept whatever it is.
-constexpr float kGreatestScore = 2048;
+constexpr float kGreatestScore = 8192;
 constexpr float kTieReach = 0.125f;  // powers of two of mean scores: potentials are snapped so far
 constexpr int kMostPaths = 64;       // that the finish has to find: more than that is no detail
 

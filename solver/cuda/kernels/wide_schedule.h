@@ -9,7 +9,9 @@ namespace tsenor::cuda {
 struct WideStep {
   uint32_t tau;      // sharpness: an entry's count rises over 1 / tau
   uint32_t rescale;  // tau over that of the sweep before
-  uint32_t offset;   // (1 - rescale) / 2
+  // (1 - rescale) / 2. Of a rough sweep, n / m, which is what an entry at its potential counts
+  // there: so potentials of lines that are alike need not move to either side and back.
+  uint32_t offset;
 
   // Where all lines are alike: what an excess of one moves a column's potential, and - tau times
   // what it moves a row's.
@@ -49,6 +51,7 @@ struct WideSchedules {
   // A line's start, less the center: the sum of its scores, less the center each, times factor, and
   // rest. Each as a half2.
   uint32_t start_factor, start_rest;
+  float scaled_spread;  // lines differ in scale from this mean square of their starts on
   // Of what kind of blocks, by WideKind.
   WideSchedule schedule[4];
 };

@@ -61,7 +61,7 @@ template <WideSlope kSlope>
 __device__ __forceinline__ void SweepWideRows(const WideSums& excess, const WideStep& step,
                                               WideSweepState& state) {
   constexpr bool kAverage = kSlope == WideSlope::kAverage, kRough = kSlope == WideSlope::kRough;
-  const __half2 tau = Pair(step.tau), half = __float2half2_rn(0.5f);
+  const __half2 tau = Pair(step.tau);
 #pragma unroll
   for (int pair = 0; pair < kWideRows / 2; ++pair) {
     __half2& row = state.row[pair];
@@ -75,7 +75,7 @@ __device__ __forceinline__ void SweepWideRows(const WideSums& excess, const Wide
         __half2& x = state.x[2 * pair + h][q];
         x = kAverage ? __hfma2(state.column_step[q], Pair(step.minus_gain_before), x)
                      : __hsub2(x, state.column_step[q]);
-        s[h][q] = __hfma2_sat(x, tau, kRough ? half : own);
+        s[h][q] = __hfma2_sat(x, tau, kRough ? Pair(step.offset) : own);
       }
     }
     const __half2 count = excess.Rows([&](int h, int q) { return Bits(s[h][q]); });
@@ -107,7 +107,7 @@ template <WideSlope kSlope>
 __device__ __forceinline__ void SweepWideColumns(const WideSums& excess, const WideStep& step,
                                                  WideSweepState& state) {
   constexpr bool kAverage = kSlope == WideSlope::kAverage, kRough = kSlope == WideSlope::kRough;
-  const __half2 tau = Pair(step.tau), half = __float2half2_rn(0.5f);
+  const __half2 tau = Pair(step.tau);
 #pragma unroll
   for (int q = 0; q < kWidePairs; ++q) {
     __half2 s[kWideRows];
@@ -117,7 +117,7 @@ __device__ __forceinline__ void SweepWideColumns(const WideSums& excess, const W
       const __half2 own = k % 2 == 0 ? __low2half2(pair) : __high2half2(pair);
       __half2& x = state.x[k][q];
       if constexpr (kRough) x = __hsub2(x, own);
-      s[k] = __hfma2_sat(x, tau, kRough ? half : own);
+      s[k] = __hfma2_sat(x, tau, kRough ? Pair(step.offset) : own);
     }
     const __half2 count = excess.Columns(SumOverRows([&](int k) { return s[k]; }));
     __half2& move = state.column_step[q];
@@ -165,9 +165,7 @@ __device__ __forceinline__ void ExcludeWidePadding(int m, WideSweepState& state)
 // Whether the lines differ in scale, by their starts, whose mean squares over a side are the
 // spreads. A side that differs far less than the other does so by chance: it starts from the
 // average.
-__device__ __forceinline__ bool ChooseWideStarts(WideStarts& starts) {
-  // Of lines alike in scale, the starts' mean square is about 0.4 / 64.
-  constexpr float kScaledSpread = 0.0235f;
+__device__ __forceinline__ bool ChooseWideStarts(int m, float scaled_spread, WideStarts& starts) {
   constexpr float kChance = 4;
   const auto squares = [](const auto& start) {
     __half2 sum = __float2half2_rn(0.0f);
@@ -177,14 +175,15 @@ __device__ __forceinline__ bool ChooseWideStarts(WideStarts& starts) {
   };
   float rows = squares(starts.row), columns = squares(starts.column);
   // Usually no thread's eight rows or sixteen columns differ so much.
-  if (!__any_sync(~0u, rows > 8 * kScaledSpread || columns > 16 * kScaledSpread)) return false;
+  if (!__any_sync(~0u, rows > 8 * scaled_spread || columns > 16 * scaled_spread)) return false;
 #pragma unroll
   for (int lanes = 4; lanes < 32; lanes *= 2) rows += __shfl_xor_sync(~0u, rows, lanes);
 #pragma unroll
   for (int lanes = 1; lanes < 4; lanes *= 2) columns += __shfl_xor_sync(~0u, columns, lanes);
-  rows *= 1.0f / WideScores::kLines;
-  columns *= 1.0f / WideScores::kLines;
-  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  const auto lines = static_cast<float>(m);
+  rows = __fdividef(rows, lines);
+  columns = __fdividef(columns, lines);
+  if (!(fmaxf(rows, columns) > scaled_spread)) return false;
   const __half2 zero = __float2half2_rn(0.0f);
   if (rows > kChance * columns) {
 #pragma unroll
@@ -197,8 +196,26 @@ __device__ __forceinline__ bool ChooseWideStarts(WideStarts& starts) {
   return true;
 }
 
+// Lines beyond m start from nothing.
+__device__ __forceinline__ void ClearPadding(int m, WideStarts& starts) {
+  const WidePlace place;
+  const auto existing = [m](int line, int next) {
+    return (line < m ? 0xffff : 0) | (next < m ? 0xffff0000 : 0);
+  };
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    __half2& start = starts.row[pair];
+    start = Pair(Bits(start) & existing(place.row(2 * pair), place.row(2 * pair + 1)));
+  }
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    __half2& start = starts.column[q];
+    start = Pair(Bits(start) & existing(place.column(2 * q), place.column(2 * q + 1)));
+  }
+}
+
 // Each line's mean times the quantile factor, less that of an average line.
-__device__ __forceinline__ WideStarts WideStartsOf(const WideSchedules& schedules,
+__device__ __forceinline__ WideStarts WideStartsOf(const WideSchedules& schedules, int m,
                                                    const WideSweepState& state) {
   const WideSums sums({schedules.ones[0], schedules.ones[1]}, {0, 0});
   const __half2 factor = Pair(schedules.start_factor), rest = Pair(schedules.start_rest);
@@ -213,6 +230,7 @@ __device__ __forceinline__ WideStarts WideStartsOf(const WideSchedules& schedule
     const auto entries = [&](int h, int q) { return Bits(state.x[2 * pair + h][q]); };
     starts.row[pair] = __hfma2(sums.Rows(entries), factor, rest);
   }
+  if (m < WideScores::kLines) ClearPadding(m, starts);
   return starts;
 }
 
@@ -345,8 +363,8 @@ template <typename Recenter>
 __device__ __forceinline__ WidePotentials SweepWidePatch(const WideSchedules& schedules, int m,
                                                          WideKind kind, WideSweepState& state,
                                                          Recenter recenter) {
-  WideStarts starts = WideStartsOf(schedules, state);
-  const bool scaled = ChooseWideStarts(starts);
+  WideStarts starts = WideStartsOf(schedules, m, state);
+  const bool scaled = ChooseWideStarts(m, schedules.scaled_spread, starts);
   if (scaled && kind == WideKind::kEven) kind = WideKind::kScaled;
   if (!scaled && kind == WideKind::kWild) kind = WideKind::kEven;
   if (kind == WideKind::kWild) {
