@@ -59,6 +59,13 @@ constexpr ScaledSweep kScaled[] = {
     {20.38f, 1.21f},   {41.59f, 1.21f},  {100.6f, 1.14f}, {160.4f, 1.43f}, {241.6f, 1.85f},
 };
 
+constexpr float kTiedRelaxation = 1.0f;
+constexpr ScaledSweep kTied[] = {
+    {0.5f, 1.0f},  {1.0f, 1.0f},  {2.0f, 1.0f},  {3.9f, 1.0f},   {7.6f, 1.0f},
+    {15.0f, 1.0f}, {28.0f, 1.0f}, {55.0f, 1.0f}, {107.0f, 1.0f}, {210.0f, 1.0f},
+};
+static_assert(std::size(kTied) == kTiedSweeps);
+
 // Twice the same number.
 uint32_t Twice(float value) {
   const uint32_t half = __half_raw(__float2half(value)).x;
@@ -96,13 +103,13 @@ PatchSchedule EvenSchedule(int m, float density) {
   return schedule;
 }
 
-PatchSchedule ScaledSchedule() {
+PatchSchedule MeasuringSchedule(float relaxation, std::span<const ScaledSweep> sweeps) {
   PatchSchedule schedule;
   int k = 0;
-  for (const ScaledSweep& sweep : kScaled) {
+  for (const ScaledSweep& sweep : sweeps) {
     SweepStep& step = SetSharpness(k++, sweep.tau, schedule);
-    step.gain_scale = Twice(kScaledRelaxation / (6 * sweep.tau));
-    step.greatest_gain = Twice(kScaledRelaxation / (sweep.least_within * sweep.tau));
+    step.gain_scale = Twice(relaxation / (6 * sweep.tau));
+    step.greatest_gain = Twice(relaxation / (sweep.least_within * sweep.tau));
     step.longest = Twice(1 / sweep.tau);
   }
   return schedule;
@@ -137,7 +144,8 @@ PatchSchedules SchedulesFor(int n, int m) {
           .start_rest = Twice(center * center - center),
           .scaled_spread = ScaledSpread(m) * center * center,
           .even = EvenSchedule(m, density),
-          .scaled = ScaledSchedule()};
+          .scaled = MeasuringSchedule(kScaledRelaxation, kScaled),
+          .tied = MeasuringSchedule(kTiedRelaxation, kTied)};
 }
 
 }  // namespace tsenor::cuda

@@ -4,8 +4,9 @@
 //
 //   cuda_benchmark [PART...]     rows whose label contains one of the parts; default: all
 //
-// Times are medians of 21 by device events, one right after another, after a warm-up; the bandwidth is that of a copy of the
-// matrix within the device in the same run, counting bytes read and written.
+// Times are medians of 21 by device events, one right after another, after a warm-up; the bandwidth
+// is that of a copy of the matrix within the device in the same run, counting bytes read and
+// written.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -167,7 +168,8 @@ class Table {
   void Print(const Case& test) {
     const int m = test.pattern.m;
     const int64_t length = Length(m), elements = length * length;
-    if (drawn_.empty() || test.kind != kind_ || m != m_) drawn_ = Weights(kind_ = test.kind, m_ = m);
+    if (drawn_.empty() || test.kind != kind_ || m != m_)
+      drawn_ = Weights(kind_ = test.kind, m_ = m);
     const size_t size = SizeOf(test.dtype);
     if (test.dtype == DType::kBFloat16) {
       const auto narrow = Narrow(drawn_);

@@ -24,8 +24,7 @@ void Print(Pattern pattern, WeightKind kind, int64_t blocks) {
   }
   Problem problem;
   problem.pattern = pattern;
-  const EmulatedPass pass =
-      EmulatePass(problem, weights.data(), kBands * pattern.m, columns);
+  const EmulatedPass pass = EmulatePass(problem, weights.data(), kBands * pattern.m, columns);
   const auto solved = static_cast<double>(blocks) - static_cast<double>(pass.listed.size());
   double paths = 0;
   for (const auto& part : pass.parts) paths += part.augmentations;
@@ -45,7 +44,8 @@ int main(int argc, char** argv) {
   for (int k = 1; k < argc; ++k) {
     tsenor::Pattern pattern;
     if (std::sscanf(argv[k], "%d:%d", &pattern.n, &pattern.m) != 2) continue;
-    for (const tsenor::WeightKind kind : tsenor::kAllWeightKinds) tsenor::Print(pattern, kind, blocks);
+    for (const tsenor::WeightKind kind : tsenor::kAllWeightKinds)
+      tsenor::Print(pattern, kind, blocks);
   }
   return 0;
 }

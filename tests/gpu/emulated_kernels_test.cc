@@ -75,13 +75,43 @@ TEST_F(EmulatedKernelsTest, EveryKindHasTheOptimumOfTheCpuBackend) {
   }
 }
 
-TEST_F(EmulatedKernelsTest, ThePatchKernelLeavesTiesAndNothingElse) {
-  EXPECT_TRUE(Judge(WeightKind::kGaussian, {16, 32}, 32).listed.empty());
-  EXPECT_TRUE(Judge(WeightKind::kBFloat16, {8, 16}, 32).listed.empty());
+TEST_F(EmulatedKernelsTest, PatchKernelsSolveNearlyAllBlocksThemselves) {
+  for (const WeightKind kind :
+       {WeightKind::kGaussian, WeightKind::kStudentT, WeightKind::kBFloat16, WeightKind::kInt8,
+        WeightKind::kOutlier, WeightKind::kHugeEntries, WeightKind::kConstant}) {
+    for (const Pattern pattern : {Pattern{16, 32}, {8, 16}, {4, 8}}) {
+      EXPECT_TRUE(Judge(kind, pattern, 32).listed.empty());
+    }
+  }
+  for (const WeightKind kind : {WeightKind::kColumnScaled, WeightKind::kRowScaled,
+                                WeightKind::kSparse, WeightKind::kInt2, WeightKind::kPareto}) {
+    for (const Pattern pattern : {Pattern{16, 32}, {8, 16}, {4, 8}}) {
+      EXPECT_LE(Judge(kind, pattern, 32).listed.size(), 6u);
+    }
+  }
   EXPECT_TRUE(Judge(WeightKind::kGaussian, {32, 64}, 16).listed.empty());
   EXPECT_TRUE(Judge(WeightKind::kBFloat16, {32, 64}, 16).listed.empty());
   EXPECT_TRUE(Judge(WeightKind::kInt8, {16, 64}, 16).listed.empty());
-  EXPECT_EQ(Judge(WeightKind::kConstant, {16, 32}, 4).listed.size(), 4u);
+}
+
+TEST_F(EmulatedKernelsTest, PatchKernelsLeaveLinesOfAnotherScale) {
+  EXPECT_EQ(Judge(WeightKind::kHugeRow, {16, 32}, 8).listed.size(), 8u);
+}
+
+// What makes the kernels fast: after the sweeps, few entries are missing.
+TEST_F(EmulatedKernelsTest, SweepsLeaveFewPathsToTheFinish) {
+  const auto paths = [&](WeightKind kind, Pattern pattern) {
+    return Judge(kind, pattern, 64).AugmentationsOfParts();
+  };
+  EXPECT_LT(paths(WeightKind::kGaussian, {16, 32}), 1.6);
+  EXPECT_LT(paths(WeightKind::kGaussian, {8, 32}), 1.6);
+  EXPECT_LT(paths(WeightKind::kGaussian, {8, 16}), 0.6);
+  EXPECT_LT(paths(WeightKind::kGaussian, {4, 8}), 0.2);
+  EXPECT_LT(paths(WeightKind::kColumnScaled, {16, 32}), 2.5);
+  EXPECT_LT(paths(WeightKind::kSparse, {16, 32}), 18);
+  EXPECT_LT(paths(WeightKind::kInt2, {16, 32}), 12);
+  EXPECT_LT(paths(WeightKind::kInt2, {8, 16}), 6);
+  EXPECT_LT(paths(WeightKind::kConstant, {8, 16}), 6);
 }
 
 TEST_F(EmulatedKernelsTest, TheWideKernelSolvesTiesAndHugeScoresItself) {

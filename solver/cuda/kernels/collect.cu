@@ -3,8 +3,8 @@
 
 #include "solver/cuda/kernels/collect.h"
 #include "solver/cuda/kernels/launch_dependent.cuh"
-#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/block_view.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 
 namespace tsenor::cuda {
 namespace {

@@ -4,8 +4,8 @@
 #include "solver/cuda/kernels/block_state.cuh"
 #include "solver/cuda/kernels/general.h"
 #include "solver/cuda/kernels/launch_dependent.cuh"
-#include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/group.cuh"
+#include "solver/cuda/primitives/instructions.cuh"
 
 namespace tsenor::cuda {
 namespace {

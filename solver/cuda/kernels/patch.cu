@@ -18,8 +18,10 @@
 #include "solver/cuda/kernels/patch.h"
 #include "solver/cuda/kernels/patch_certificate.cuh"
 #include "solver/cuda/kernels/patch_finish.cuh"
+#include "solver/cuda/kernels/patch_measure.cuh"
 #include "solver/cuda/kernels/patch_schedule.h"
 #include "solver/cuda/kernels/patch_sweeps.cuh"
+#include "solver/cuda/kernels/patch_ties.cuh"
 #include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/patch_view.cuh"
 #include "solver/limits.h"
@@ -31,18 +33,10 @@ constexpr int kWarps = 2;           // a CTA
 constexpr int kCtas = 14;           // on a multiprocessor: 72 registers a thread
 constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the mean's power of two
 
-// A block with a score of more mean scores than this has outliers: half precision would be spent on
-// them, and of a small block, one of them is most of the mean.
-constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
-
 // After the sweeps: more rows of a block that miss entries, or a line that is farther off, are no
 // detail.
 constexpr int MostShortRows(int block) { return block / 2; }
-constexpr int kFarthestLine = 4;
-
-// A block of which so many lanes have two equal scores side by side has many ties. (Of Gaussian
-// scores in bfloat16, one lane in thirty has.)
-constexpr int TiedLanes(int block) { return block == 32 ? 8 : block == 16 ? 3 : 2; }
+constexpr int FarthestLine(bool tied) { return tied ? 12 : 4; }
 
 template <int kBlock>
 struct PatchMemory {
@@ -65,19 +59,23 @@ class PatchSolver {
         view_(LocatePatch<kBlock>(pass, number)),
         m_(kWhole ? kBlock : pass.problem.pattern.m),
         n_(pass.problem.pattern.n),
-        memory_(memory) {}
+        memory_(memory),
+        measure_(schedules, PatchScores{memory.scores}) {}
 
   __device__ void Run() {
     PatchSweepState state;
-    if (!LoadAndMeasure(state)) {
+    float weight[4][8];
+    LoadPatch<Element, kBlock, kWhole>(pass_, view_, weight);
+    if (!measure_.Take(weight, state)) {
       unsolved_ = kAllOfRow;
     } else {
-      const bool fit = !(unfit_ >> PatchPlace().block<kBlock>() & 1);
+      const int block = PatchPlace().block<kBlock>();
       SweepPatch<kBlock, kWhole>(
-          schedules_, fit, state, [&] { CenterFit(state); },
+          schedules_, !(measure_.unfit() >> block & 1), measure_.tied() >> block & 1, state,
+          [&] { measure_.Restore(state); },
           [&](const PatchPotentials& potentials) { Publish(potentials); });
       __syncwarp();
-      const uint32_t rows = Threshold();
+      const uint32_t rows = measure_.tied() == 0 ? Threshold<false>() : Threshold<true>();
       const uint32_t columns = TransposeBits(rows);
 #pragma unroll 1
       for (int h = 0; h < kBlocks; ++h) SolveBlocks(h, rows, columns);
@@ -88,7 +86,6 @@ class PatchSolver {
  private:
   static constexpr int kBlocks = kPatchLines / kBlock;
   static constexpr uint32_t kAllOfRow = (1u << kBlocks) - 1;
-  static constexpr uint32_t kAllBlocks = (1u << kBlocks * kBlocks) - 1;
   static constexpr uint32_t kLines = kBlock == 32 ? ~0u : (1u << kBlock) - 1;
 
   static __device__ int lane() { return threadIdx.x % 32; }
@@ -101,184 +98,6 @@ class PatchSolver {
   __device__ uint32_t ExistingBlocks() const {
     const auto right = static_cast<int>(view_.placed->blocks_per_row) - view_.block_column;
     return (1u << min(right, kBlocks)) - 1;
-  }
-
-  // Scores to shared memory, in quanta; in mean scores less the center to `state`. False: no block
-  // is of this kernel's kind.
-  __device__ bool LoadAndMeasure(PatchSweepState& state) {
-    const PatchPlace place;
-    float weight[4][8];
-    LoadPatch<Element, kBlock, kWhole>(pass_, view_, weight);
-    const bool tied = IsTied(weight);
-    float mean = SumOfScores(weight) * schedules_.per_entry;
-    const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
-    quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
-    mean_quanta_ = mean * quanta_;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const float* const at = &weight[k][4 * c];
-        scores().quad(place, k, c) = make_float4(fabsf(at[0]) * quanta_, fabsf(at[1]) * quanta_,
-                                                 fabsf(at[2]) * quanta_, fabsf(at[3]) * quanta_);
-      }
-    }
-    Center(state);
-    __half2 greatest = __float2half2_rn(0.0f);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
-    }
-    bool fit = !tied;
-    const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
-    if (wild != 0) fit &= TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
-    // Means for which quanta are float32; NaN is none of them.
-    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
-    mean = mean_quanta_ / quanta_;
-    fit = fit && mean >= kLeastMean && mean <= kGreatestMean;
-    unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
-    if (unfit_ == kAllBlocks) return false;
-    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
-    return true;
-  }
-
-  __device__ void CenterFit(PatchSweepState& state) const {
-    __syncwarp();  // the compiler shall read again, not keep registers for it
-    Center(state);
-    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
-  }
-
-  // Measures the blocks that are `wild` again, such that outliers do not count: an entry counts up to
-  // some times the mean, again and again until that settles. Of their entries, sweeps see no more
-  // than kGreatest mean scores. Returns false for a thread of a block that has a line of which that
-  // leaves too little to see.
-  __device__ bool TameOutliers(bool wild, PatchSweepState& state) {
-    constexpr int kMostRounds = 10;
-    constexpr float kMostOfMean = 4, kSettled = 0.8f;
-    constexpr float kGreatest = 4;  // above the center
-    const PatchPlace place;
-    float mean = mean_quanta_;
-    bool falling = wild;
-    for (int round = 0; round < kMostRounds && __any_sync(~0u, falling); ++round) {
-      float sum = 0;
-      VisitScores([&](float& score) { sum += fminf(score, kMostOfMean * mean); });
-      const float lower = SumOfBlock<kBlock>(sum) * schedules_.per_entry;
-      if (falling) {
-        falling = lower < kSettled * mean;
-        mean = lower;
-      }
-    }
-    // A power of two: what the mean's exponent is to become over what it is.
-    const uint32_t exponent = __float_as_uint(mean) >> 23;
-    const float finer = __uint_as_float((127 + 127 + schedules_.mean_exponent - exponent) << 23);
-    VisitScores([&](float& score) { score *= finer; });
-    quanta_ *= finer;
-    mean_quanta_ = mean * finer;
-    Center(state);
-    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
-    const __half2 n = __float2half2_rn(static_cast<float>(n_));
-    const LineSums<kBlock> sums({schedules_.ones[0], schedules_.ones[1]});
-    __half2 beyond[4][4];  // 1 where there was more
-    bool visible = true;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        beyond[k][q] = __hge2(state.x[k][q], greatest);
-        state.x[k][q] = __hmin2(state.x[k][q], greatest);
-      }
-    }
-#pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      const auto entries = [&](int h, int q) { return Bits(beyond[2 * pair + h][q]); };
-      visible &= __hble2(sums.Rows(entries), n);
-    }
-#pragma unroll
-    for (int q = 0; q < 4; ++q) {
-      const __half2 partial =
-          __hadd2(__hadd2(beyond[0][q], beyond[1][q]), __hadd2(beyond[2][q], beyond[3][q]));
-      visible &= __hble2(sums.Columns(partial), n);
-    }
-    return !(__ballot_sync(~0u, !visible) & place.lanes_of_block<kBlock>());
-  }
-
-  // visit(score) for the scores in shared memory that this thread wrote.
-  template <typename Visit>
-  __device__ void VisitScores(Visit visit) const {
-    const PatchPlace place;
-#pragma unroll 1
-    for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        float4& quad = scores().quad(place, k, c);
-        float score[4] = {quad.x, quad.y, quad.z, quad.w};
-#pragma unroll
-        for (float& s : score) visit(s);
-        quad = make_float4(score[0], score[1], score[2], score[3]);
-      }
-    }
-  }
-
-  // Whether many of the scores of this thread's block equal their neighbours.
-  __device__ bool IsTied(const float (&weight)[4][8]) const {
-    const PatchPlace place;
-    bool equal = false;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const bool exist = kWhole || (place.row(k) % kBlock < m_ && place.column(2 * k + 1) % kBlock < m_);
-      equal |= (fabsf(weight[k][2 * k]) == fabsf(weight[k][2 * k + 1])) & exist;
-    }
-    const uint32_t lanes = __ballot_sync(~0u, equal) & place.lanes_of_block<kBlock>();
-    return __popc(lanes) >= TiedLanes(kBlock);
-  }
-
-  // Over this thread's block.
-  static __device__ float SumOfScores(const float (&weight)[4][8]) {
-    float sum[4];  // of a row each, for their steps to overlap
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      sum[k] = fabsf(weight[k][0]) + fabsf(weight[k][1]);
-#pragma unroll
-      for (int j = 2; j < 8; ++j) sum[k] += fabsf(weight[k][j]);
-    }
-    return SumOfBlock<kBlock>((sum[0] + sum[1]) + (sum[2] + sum[3]));
-  }
-
-  // From shared memory, by this thread: what it wrote there itself.
-  __device__ void Center(PatchSweepState& state) const {
-    const PatchPlace place;
-    const float per_mean = __fdividef(1.0f, mean_quanta_);
-    const auto centered = [&](float score) {
-      return __fmaf_rn(score, per_mean, -schedules_.center);
-    };
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const float4 quad = scores().quad(place, k, c);
-        state.x[k][2 * c] = __floats2half2_rn(centered(quad.x), centered(quad.y));
-        state.x[k][2 * c + 1] = __floats2half2_rn(centered(quad.z), centered(quad.w));
-      }
-    }
-  }
-
-  // So that they do not spoil the sums of others: blocks of another kind, and what lies beyond line
-  // m of a block.
-  __device__ void ClearUnfit(PatchSweepState& state) const {
-    const PatchPlace place;
-    const bool unfit = unfit_ >> place.block<kBlock>() & 1;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      const bool row = unfit || place.row(k) % kBlock >= m_;
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const __half2 x = state.x[k][q];
-        state.x[k][q] = __floats2half2_rn(
-            row || place.column(2 * q) % kBlock >= m_ ? 0.0f : __low2float(x),
-            row || place.column(2 * q + 1) % kBlock >= m_ ? 0.0f : __high2float(x));
-      }
-    }
   }
 
   // Potentials in quanta, rounded such that the sum of two is exact in float32, to shared memory.
@@ -309,10 +128,12 @@ class PatchSolver {
         &memory_.column_start[4 * place.g / kBlock][place.column(4 * c)]);
   }
 
-  // The entries beyond their potentials, a row a lane.
+  // The entries beyond their potentials, a row a lane. kNoisy: some blocks as the sweeps saw them.
+  template <bool kNoisy>
   __device__ uint32_t Threshold() const {
     const PatchPlace place;
-    const float4 rows = RowStarts(place), left = ColumnStarts(place, 0), right = ColumnStarts(place, 1);
+    const float4 rows = RowStarts(place), left = ColumnStarts(place, 0),
+                 right = ColumnStarts(place, 1);
     const float row[4] = {rows.x, rows.y, rows.z, rows.w};
     const float column[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
     uint32_t kept = 0;
@@ -322,7 +143,8 @@ class PatchSolver {
 #pragma unroll
       for (int c = 1; c >= 0; --c) {
         const float4 quad = scores().quad(place, k, c);
-        const float score[4] = {quad.x, quad.y, quad.z, quad.w};
+        float score[4] = {quad.x, quad.y, quad.z, quad.w};
+        if constexpr (kNoisy) AddNoise(place.row(k), place.column(4 * c), score);
 #pragma unroll
         for (int j = 3; j >= 0; --j) {
           // The sign of what is missing to the score.
@@ -336,6 +158,15 @@ class PatchSolver {
     return kWhole ? kept : kept & Lines(m_, m_);
   }
 
+  // To the scores of a row from `column` on, if this thread's block has ties.
+  __device__ void AddNoise(int row, int column, float (&score)[4]) const {
+    if (!(measure_.tied() >> PatchPlace().block<kBlock>() & 1)) return;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      score[j] += TieNoise(row % kBlock, (column + j) % kBlock) * measure_.mean_quanta();
+    }
+  }
+
   // Bits of this lane's row of the patch: the first `columns` of each of its blocks, if the row is
   // among the first `rows` of one.
   static __device__ uint32_t Lines(int rows, int columns) {
@@ -347,7 +178,7 @@ class PatchSolver {
   __device__ float OnGrid(float potential) const {
     const float magic =
         __uint_as_float((127 + 23 + schedules_.mean_exponent - kPotentialBits) << 23 | 1 << 22);
-    return __fadd_rn(__fmaf_rn(potential, mean_quanta_, magic), -magic);
+    return __fadd_rn(__fmaf_rn(potential, measure_.mean_quanta(), magic), -magic);
   }
 
   // Finishes and certifies the blocks of block column h, one a group of lanes.
@@ -364,12 +195,15 @@ class PatchSolver {
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
+    if (measure_.tied() != 0) SnapTies(h, lines);
+    const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
     const int missing = lines.row_wanted - __popc(lines.row_kept);
     const int excess = __popc(lines.column_kept) - lines.column_wanted;
     const uint32_t short_rows = __ballot_sync(~0u, missing > 0);
-    const uint32_t far_lines = __ballot_sync(~0u, max(abs(missing), abs(excess)) > kFarthestLine);
-    bool solved = (ExistingBlocks() >> h & 1) && !(unfit_ >> (v() * kBlocks + h) & 1) &&
-                  __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock) &&
+    const uint32_t far_lines =
+        __ballot_sync(~0u, max(abs(missing), abs(excess)) > FarthestLine(tied));
+    bool solved = (ExistingBlocks() >> h & 1) && !(measure_.unfit() >> (v() * kBlocks + h) & 1) &&
+                  (tied || __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock)) &&
                   (far_lines >> v() * kBlock & kLines) == 0;
     PatchFinish<kBlock> finish(scores(), v() * kBlock, h * kBlock, lines);
     solved = finish.Run(solved);
@@ -402,6 +236,17 @@ class PatchSolver {
     if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
   }
 
+  // Of the blocks of block column h that have any.
+  __device__ void SnapTies(int h, PatchLines& lines) const {
+    const int block = v() * kBlocks + h;
+    const float reach = MeanQuantaOf(h) * kTieReach;
+    const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_,
+                                   memory_.row_start[h] + v() * kBlock,
+                                   memory_.column_start[v()] + h * kBlock, static_cast<int>(reach));
+    const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
+    lines = forest.Snap(wanted, lines);
+  }
+
   __device__ void StorePotentials(int h, double row_potential, double column_potential) const {
     const PassTile& placed = *view_.placed;
     if (placed.tile.potentials == nullptr || !IsLine()) return;
@@ -430,9 +275,14 @@ class PatchSolver {
 
   // Quanta per unit of score in this lane's block of block column h.
   __device__ float QuantaOf(int h) const {
-    if constexpr (kBlocks == 1) return quanta_;
+    if constexpr (kBlocks == 1) return measure_.quanta();
     // A lane that holds entries of that block: 4 g = its first row, 8 t its first column.
-    return __shfl_sync(~0u, quanta_, v() * kBlock + h * kBlock / 8);
+    return __shfl_sync(~0u, measure_.quanta(), v() * kBlock + h * kBlock / 8);
+  }
+
+  // Its mean score in quanta.
+  __device__ float MeanQuantaOf(int h) const {
+    return __shfl_sync(~0u, measure_.mean_quanta(), v() * kBlock + h * kBlock / 8);
   }
 
   template <typename T>
@@ -486,8 +336,8 @@ class PatchSolver {
     return bits;
   }
 
-  // Of this lane's row; with m a multiple of 8, its bits are bytes of the mask. `inside`: all of the
-  // patch exists.
+  // Of this lane's row; with m a multiple of 8, its bits are bytes of the mask. `inside`: all of
+  // the patch exists.
   __device__ void StoreMask(bool inside) const {
     const Tile& tile = view_.placed->tile;
     const int64_t row = view_.row(m_) + lane(), first = view_.column(m_) / 8;
@@ -511,9 +361,7 @@ class PatchSolver {
   const int m_, n_;
   PatchMemory<kBlock>& memory_;
 
-  float quanta_;        // per unit of score, of this thread's block; a power of two
-  float mean_quanta_;   // its mean score
-  uint32_t unfit_ = 0;  // blocks of the patch that are not of this kernel's kind
+  PatchMeasure<kBlock, kWhole> measure_;
   // Of this lane's block row, by block columns: left to the other kernel.
   uint32_t unsolved_ = 0;
   uint32_t kept_ = 0;      // of this lane's row

@@ -14,34 +14,6 @@
 
 namespace tsenor::cuda {
 
-// Scores of a patch in shared memory, in quanta. Rows are 32 words; sixteen bytes at a time are
-// permuted so that neither a row nor the threads of primitives/patch.cuh meet bank conflicts.
-struct PatchScores {
-  float* first;
-
-  static __device__ int Index(int row, int column) {
-    return (row * kPatchLines + (row & 28)) ^ column;
-  }
-  __device__ float at(int row, int column) const { return first[Index(row, column)]; }
-  // Columns 4 c .. 4 c + 3.
-  __device__ float4& quad(int row, int c) const {
-    return *reinterpret_cast<float4*>(first + Index(row, 4 * c));
-  }
-  // The thread's quad number c, 0 or 1, of its row number k. The permutation of its rows is one.
-  __device__ float4& quad(const PatchPlace& place, int k, int c) const {
-    return *reinterpret_cast<float4*>(first + Index(place.row(0), place.column(4 * c)) +
-                                      k * kPatchLines);
-  }
-};
-
-// One lane's part of its group's block: of its row and of its column.
-struct PatchLines {
-  float row_start, column_start;      // potentials before the finish, in quanta
-  int row_move = 0, column_move = 0;  // what the finish adds, in quanta
-  uint32_t row_kept, column_kept;     // bit k: the entry in column (row) k
-  int row_wanted, column_wanted;      // entries to keep
-};
-
 template <int kBlock>
 class PatchFinish {
  public:

@@ -23,8 +23,8 @@ struct SweepStep {
 
 struct PatchSchedule {
   static constexpr int kMostSweeps = 10;
-  uint32_t first_tau = 0;              // twice, as a half2
-  float per_last_tau = 0;              // 1 / tau of the last sweep
+  uint32_t first_tau = 0;  // twice, as a half2
+  float per_last_tau = 0;  // 1 / tau of the last sweep
   SweepStep step[kMostSweeps] = {};
 };
 
@@ -33,6 +33,8 @@ constexpr int EvenSweeps(int place) { return place == 32 ? 10 : place == 16 ? 9 
 // Where they are not: so many, of which the first ones measure gains, and the others use the last.
 constexpr int kScaledSweeps = 10;
 constexpr int kMeasuredSweeps = 4;
+// Where many scores tie: all of them measure gains.
+constexpr int kTiedSweeps = 10;
 
 // A parameter of the kernel.
 struct PatchSchedules {
@@ -40,16 +42,17 @@ struct PatchSchedules {
   float per_entry;    // 1 / (m * m)
   float center;       // QuantileFactor(n, m)
   int mean_exponent;  // PatchMeanExponent(n, m)
-  // Operands of tensor cores, as two half2 each: -n, and 1. In memory, so that the compiler does not
-  // know that both are the same, and copies one to make a pair.
+  // Operands of tensor cores, as two half2 each: -n, and 1. In memory, so that the compiler does
+  // not know that both are the same, and copies one to make a pair.
   alignas(8) uint32_t minus_n[2];
   alignas(8) uint32_t ones[2];
   // Twice each, as half2.
   uint32_t start_factor;  // center / m: times a line's sum less m centers
   uint32_t start_rest;    // center^2 - center
   float scaled_spread;    // of the starts of lines: a greater mean square, and they differ in scale
-  PatchSchedule even;    // the lines of a block are alike
-  PatchSchedule scaled;  // they differ in scale
+  PatchSchedule even;     // the lines of a block are alike
+  PatchSchedule scaled;   // they differ in scale
+  PatchSchedule tied;     // many scores tie
 };
 
 // A mean score is 2^exponent to twice as many quanta. Fine enough that what rounding leaves between

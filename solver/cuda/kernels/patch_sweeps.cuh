@@ -24,10 +24,10 @@ namespace tsenor::cuda {
 
 // Of one thread, for its rows (pairs of two) and its columns (pairs of two).
 struct PatchSweepState {
-  __half2 x[4][4];      // w - start - column potential, but for the last step
-  __half2 row[2];       // 1/2 - tau * row potential
-  __half2 row_gain[2];  // what a row's potential moves for an excess of one
-  __half2 column[4];    // column potential
+  __half2 x[4][4];         // w - start - column potential, but for the last step
+  __half2 row[2];          // 1/2 - tau * row potential
+  __half2 row_gain[2];     // what a row's potential moves for an excess of one
+  __half2 column[4];       // column potential
   __half2 column_step[4];  // its last step; of average slopes, over the gain
   __half2 column_gain[4];
 };
@@ -156,8 +156,8 @@ __device__ void ExcludePadding(int m, PatchSweepState& state) {
 }
 
 // Whether the lines of this thread's block differ in scale, by its starts: if the mean square of a
-// side's is more than `scaled_spread`. A side that differs far less than the other does so by chance: it starts
-// from the average.
+// side's is more than `scaled_spread`. A side that differs far less than the other does so by
+// chance: it starts from the average.
 template <int kBlock>
 __device__ bool ChooseStarts(float scaled_spread, PatchStarts& starts) {
   constexpr float kChance = 4;
@@ -207,11 +207,32 @@ __device__ PatchStarts StartsOf(const PatchSchedules& schedules, const LineSums<
   return starts;
 }
 
-// The next kSweeps of a schedule, in a loop over kTogether of them.
-template <Slope kSlope, int kSweeps, int kTogether, int kBlock>
+// What rows' potentials have in common, to the columns' ones: half precision is not to be spent on
+// it.
+template <int kBlock>
+__device__ void ShiftToColumns(float tau, PatchSweepState& state) {
+  float row_sum = 0;  // of 1/2 - tau * row potential
+#pragma unroll
+  for (const __half2 row : state.row) row_sum += __low2float(row) + __high2float(row);
+  constexpr float kRowsOfLanes = 4 * (kBlock / 4) * (kBlock / 8);
+  const float mean = SumOfBlock<kBlock>(row_sum) * (1 / kRowsOfLanes) - 0.5f;
+  const __half2 shift = __float2half2_rn(-mean / tau);
+#pragma unroll
+  for (__half2& row : state.row) row = __hsub2(row, __float2half2_rn(mean));
+#pragma unroll
+  for (__half2& column : state.column) column = __hadd2(column, shift);
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+#pragma unroll
+    for (__half2& x : state.x[k]) x = __hsub2(x, shift);
+  }
+}
+
+// The next kSweeps of a schedule, in a loop over kTogether of them; after(tau) after each of these.
+template <Slope kSlope, int kSweeps, int kTogether, int kBlock, typename After>
 __device__ __forceinline__ void RunSweeps(const LineSums<kBlock>& excess,
                                           const PatchSchedule& schedule, int& sweep,
-                                          PatchSweepState& state) {
+                                          PatchSweepState& state, After after) {
   static_assert(kSweeps % kTogether == 0);
 #pragma unroll 1
   for (int k = 0; k < kSweeps / kTogether; ++k) {
@@ -219,15 +240,22 @@ __device__ __forceinline__ void RunSweeps(const LineSums<kBlock>& excess,
     for (int j = 0; j < kTogether; ++j, ++sweep) {
       Sweep<kSlope>(excess, schedule.step[sweep], state);
     }
+    after(__low2float(Pair(schedule.step[sweep - 1].tau)));
   }
 }
 
-template <bool kScaled, int kBlock>
+// What a block's schedule goes by.
+enum class PatchKind { kEven, kScaled, kTied };
+
+template <PatchKind kKind, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
                                                        const LineSums<kBlock>& sums,
                                                        const PatchStarts& starts,
                                                        PatchSweepState& state) {
-  const PatchSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
+  constexpr bool kScaled = kKind == PatchKind::kScaled, kTied = kKind == PatchKind::kTied;
+  const PatchSchedule& schedule = kTied     ? schedules.tied
+                                  : kScaled ? schedules.scaled
+                                            : schedules.even;
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
     state.column_step[q] = starts.column[q];
@@ -235,20 +263,27 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   }
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
-    state.row[pair] = __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)),
-                              __float2half2_rn(0.5f));
+    state.row[pair] =
+        __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)), __float2half2_rn(0.5f));
   }
   const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
-  constexpr int kSweeps = kScaled ? kScaledSweeps : EvenSweeps(kBlock);
-  int sweep = static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
-  if constexpr (kScaled) {
+  constexpr int kSweeps = kTied ? kTiedSweeps : kScaled ? kScaledSweeps : EvenSweeps(kBlock);
+  const auto nothing = [](float) {};
+  int sweep =
+      static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
+  if constexpr (kTied) {
+    constexpr int kSearching = 4;  // sweeps that find out where the threshold is
+    RunSweeps<Slope::kMeasured, kSearching, 1>(
+        excess, schedule, sweep, state, [&](float tau) { ShiftToColumns<kBlock>(tau, state); });
+    RunSweeps<Slope::kMeasured, kSweeps - kSearching, 1>(excess, schedule, sweep, state, nothing);
+  } else if constexpr (kScaled) {
     constexpr int kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
-    RunSweeps<Slope::kMeasured, kMeasuredSweeps, 2>(excess, schedule, sweep, state);
-    RunSweeps<Slope::kFrozen, kFrozenSweeps, 2>(excess, schedule, sweep, state);
+    RunSweeps<Slope::kMeasured, kMeasuredSweeps, 2>(excess, schedule, sweep, state, nothing);
+    RunSweeps<Slope::kFrozen, kFrozenSweeps, 2>(excess, schedule, sweep, state, nothing);
   } else {
     // Sweeps are read over and over, or else they do not fit into the cache for instructions.
     constexpr int kTogether = kSweeps % 5 == 0 ? 5 : kSweeps % 4 == 0 ? 4 : 3;
-    RunSweeps<Slope::kAverage, kSweeps, kTogether>(excess, schedule, sweep, state);
+    RunSweeps<Slope::kAverage, kSweeps, kTogether>(excess, schedule, sweep, state, nothing);
   }
   // Now, by all threads: where only some need the sums, tensor cores must not add them up.
 #pragma unroll
@@ -277,29 +312,27 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 // makes it so again. A block's potentials depend on it alone; so where a patch has blocks of both
 // kinds, both schedules run.
 //
-// publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`). kWhole:
-// m is kBlock.
+// publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`).
+// `tied`: the block has many ties. kWhole: m is kBlock.
 template <int kBlock, bool kWhole, typename Restore, typename Publish>
-__device__ void SweepPatch(const PatchSchedules& schedules, bool fit, PatchSweepState& state,
-                           Restore restore, Publish publish) {
+__device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
+                           PatchSweepState& state, Restore restore, Publish publish) {
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
   PatchStarts starts = StartsOf(schedules, sums, state);
   const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
-  if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
-  const bool any_even = __any_sync(~0u, fit && !scaled);
-  const bool any_scaled = __any_sync(~0u, fit && scaled);
-  if (any_even) {
-    const PatchPotentials potentials = RunSchedule<false>(schedules, sums, starts, state);
-    if (fit && !scaled) publish(potentials);
-  }
-  if (any_scaled) {
-    if (any_even) {
-      restore();
-      if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
-    }
-    const PatchPotentials potentials = RunSchedule<true>(schedules, sums, starts, state);
-    if (fit && scaled) publish(potentials);
-  }
+  const PatchKind kind = tied ? PatchKind::kTied : scaled ? PatchKind::kScaled : PatchKind::kEven;
+  bool changed = false;
+  const auto run = [&]<PatchKind kKind>() {
+    if (!__any_sync(~0u, fit && kind == kKind)) return;
+    if (changed) restore();
+    changed = true;
+    if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
+    const PatchPotentials potentials = RunSchedule<kKind>(schedules, sums, starts, state);
+    if (fit && kind == kKind) publish(potentials);
+  };
+  run.template operator()<PatchKind::kEven>();
+  run.template operator()<PatchKind::kScaled>();
+  run.template operator()<PatchKind::kTied>();
 }
 
 }  // namespace tsenor::cuda

@@ -42,8 +42,8 @@ inline __device__ BlockView Locate(const Pass& pass, int64_t number) {
   return block;
 }
 
-// Row `line` of a block's mask to where it belongs, if the row exists. REQUIRES: m is a multiple of 8
-// up to 64.
+// Row `line` of a block's mask to where it belongs, if the row exists. REQUIRES: m is a multiple of
+// 8 up to 64.
 inline __device__ void StoreMaskRow(const BlockView& block, int line, uint64_t bits) {
   if (line >= block.rows) return;
   bits &= block.columns == 64 ? ~uint64_t{0} : (uint64_t{1} << block.columns) - 1;

@@ -24,8 +24,8 @@ struct Fragment16 {
   uint32_t pair[4];
 };
 
-// start + a * b, 16 x 16 by 16 x 8: rows g and g + 8, columns 2 t and 2 t + 1. b: rows 2 t and 2 t + 1,
-// and rows 2 t + 8 and 2 t + 9, of column g.
+// start + a * b, 16 x 16 by 16 x 8: rows g and g + 8, columns 2 t and 2 t + 1. b: rows 2 t and 2 t
+// + 1, and rows 2 t + 8 and 2 t + 9, of column g.
 inline __device__ uint2 MultiplyAdd(const Fragment16& a, const uint2& b, const uint2& start) {
   uint2 sums;
   asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%8,%9};"

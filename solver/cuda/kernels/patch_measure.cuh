@@ -1,0 +1,229 @@
+// What is known of the blocks of a patch before the sweeps: scale, outliers, ties; and the scores
+// as the sweeps and the exact steps see them.
+#pragma once
+
+#include <cstdint>
+
+#include "solver/cuda/kernels/patch_schedule.h"
+#include "solver/cuda/kernels/patch_sweeps.cuh"
+#include "solver/cuda/kernels/patch_ties.cuh"
+#include "solver/cuda/primitives/patch.cuh"
+
+namespace tsenor::cuda {
+
+// A block with a score of more mean scores than this has outliers: half precision would be spent on
+// them, and of a small block, one of them is most of the mean.
+constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
+
+// kWhole: m is kBlock.
+template <int kBlock, bool kWhole>
+class PatchMeasure {
+ public:
+  __device__ PatchMeasure(const PatchSchedules& schedules, PatchScores scores)
+      : schedules_(schedules), scores_(scores), m_(kWhole ? kBlock : schedules.m) {}
+
+  // Takes the weights of a thread's entries: scores in quanta to shared memory, in mean scores less
+  // the center to `state`. False: no block is of the patch kernel's kind.
+  __device__ bool Take(const float (&weight)[4][8], PatchSweepState& state) {
+    const PatchPlace place;
+    float mean = SumOfScores(weight) * schedules_.per_entry;
+    const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
+    quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
+    mean_quanta_ = mean * quanta_;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const float* const at = &weight[k][4 * c];
+        scores_.quad(place, k, c) = make_float4(fabsf(at[0]) * quanta_, fabsf(at[1]) * quanta_,
+                                                fabsf(at[2]) * quanta_, fabsf(at[3]) * quanta_);
+      }
+    }
+    const uint32_t tied = TiedBlocks<kBlock>(weight, m_);
+    Center(state);
+    __half2 greatest = __float2half2_rn(0.0f);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
+    }
+    bool fit = true;
+    const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
+    if (wild != 0) {
+      fit = TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
+      mean = mean_quanta_ / quanta_;
+    }
+    // Means for which quanta are float32; NaN is none of them.
+    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
+    fit = fit && mean >= kLeastMean && mean <= kGreatestMean;
+    unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
+    if (unfit_ == kAllBlocks) return false;
+    if (tied != 0) {
+      tied_ = tied;
+      AddNoise(state);
+    }
+    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
+    return true;
+  }
+
+  // `state` as Take() left it.
+  __device__ void Restore(PatchSweepState& state) const {
+    __syncwarp();  // the compiler shall read again, not keep registers for it
+    Center(state);
+    if (tied_ != 0) AddNoise(state);
+    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
+  }
+
+  // Of this thread's block: quanta per unit of score, a power of two; its mean score in quanta.
+  __device__ float quanta() const { return quanta_; }
+  __device__ float mean_quanta() const { return mean_quanta_; }
+  // Blocks of the patch that are not of this kernel's kind, and those with ties: a bit each.
+  __device__ uint32_t unfit() const { return unfit_; }
+  __device__ uint32_t tied() const { return tied_; }
+
+ private:
+  static constexpr uint32_t kAllBlocks =
+      (1u << (kPatchLines / kBlock) * (kPatchLines / kBlock)) - 1;
+
+  // Measures the blocks that are `wild` again, such that outliers do not count: an entry counts up
+  // to some times the mean, again and again until that settles. Of their entries, sweeps see no
+  // more than kGreatest mean scores. Returns false for a thread of a block that has a line of which
+  // that leaves too little to see.
+  __device__ bool TameOutliers(bool wild, PatchSweepState& state) {
+    constexpr int kMostRounds = 10;
+    constexpr float kMostOfMean = 4, kSettled = 0.8f;
+    constexpr float kGreatest = 4;  // above the center
+    const PatchPlace place;
+    float mean = mean_quanta_;
+    bool falling = wild;
+    for (int round = 0; round < kMostRounds && __any_sync(~0u, falling); ++round) {
+      float sum = 0;
+      VisitScores([&](float& score) { sum += fminf(score, kMostOfMean * mean); });
+      const float lower = SumOfBlock<kBlock>(sum) * schedules_.per_entry;
+      if (falling) {
+        falling = lower < kSettled * mean;
+        mean = lower;
+      }
+    }
+    // A power of two: what the mean's exponent is to become over what it is.
+    const uint32_t exponent = __float_as_uint(mean) >> 23;
+    const float finer = __uint_as_float((127 + 127 + schedules_.mean_exponent - exponent) << 23);
+    VisitScores([&](float& score) { score *= finer; });
+    quanta_ *= finer;
+    mean_quanta_ = mean * finer;
+    Center(state);
+    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
+    const __half2 n = __float2half2_rn(static_cast<float>(schedules_.n));
+    const LineSums<kBlock> sums({schedules_.ones[0], schedules_.ones[1]});
+    __half2 beyond[4][4];  // 1 where there was more
+    bool visible = true;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        beyond[k][q] = __hge2(state.x[k][q], greatest);
+        state.x[k][q] = __hmin2(state.x[k][q], greatest);
+      }
+    }
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {
+      const auto entries = [&](int h, int q) { return Bits(beyond[2 * pair + h][q]); };
+      visible &= __hble2(sums.Rows(entries), n);
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const __half2 partial =
+          __hadd2(__hadd2(beyond[0][q], beyond[1][q]), __hadd2(beyond[2][q], beyond[3][q]));
+      visible &= __hble2(sums.Columns(partial), n);
+    }
+    return !(__ballot_sync(~0u, !visible) & place.lanes_of_block<kBlock>());
+  }
+
+  // visit(score) for the scores in shared memory that this thread wrote.
+  template <typename Visit>
+  __device__ void VisitScores(Visit visit) const {
+    const PatchPlace place;
+#pragma unroll 1
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        float4& quad = scores_.quad(place, k, c);
+        float score[4] = {quad.x, quad.y, quad.z, quad.w};
+#pragma unroll
+        for (float& s : score) visit(s);
+        quad = make_float4(score[0], score[1], score[2], score[3]);
+      }
+    }
+  }
+
+  // Over this thread's block.
+  static __device__ float SumOfScores(const float (&weight)[4][8]) {
+    float sum[4];  // of a row each, for their steps to overlap
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      sum[k] = fabsf(weight[k][0]) + fabsf(weight[k][1]);
+#pragma unroll
+      for (int j = 2; j < 8; ++j) sum[k] += fabsf(weight[k][j]);
+    }
+    return SumOfBlock<kBlock>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+  }
+
+  // From shared memory, by this thread: what it wrote there itself.
+  __device__ void Center(PatchSweepState& state) const {
+    const PatchPlace place;
+    const float per_mean = __fdividef(1.0f, mean_quanta_);
+    const auto centered = [&](float score) {
+      return __fmaf_rn(score, per_mean, -schedules_.center);
+    };
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const float4 quad = scores_.quad(place, k, c);
+        state.x[k][2 * c] = __floats2half2_rn(centered(quad.x), centered(quad.y));
+        state.x[k][2 * c + 1] = __floats2half2_rn(centered(quad.z), centered(quad.w));
+      }
+    }
+  }
+
+  // So that they do not spoil the sums of others: blocks of another kind, and what lies beyond line
+  // m of a block.
+  __device__ void ClearUnfit(PatchSweepState& state) const {
+    const PatchPlace place;
+    const bool unfit = unfit_ >> place.block<kBlock>() & 1;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const bool row = unfit || place.row(k) % kBlock >= m_;
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        const __half2 x = state.x[k][q];
+        state.x[k][q] = __floats2half2_rn(
+            row || place.column(2 * q) % kBlock >= m_ ? 0.0f : __low2float(x),
+            row || place.column(2 * q + 1) % kBlock >= m_ ? 0.0f : __high2float(x));
+      }
+    }
+  }
+
+  // So that ties are none for the sweeps.
+  __device__ void AddNoise(PatchSweepState& state) const {
+    const PatchPlace place;
+    if (!(tied_ >> place.block<kBlock>() & 1)) return;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        const int row = place.row(k) % kBlock, column = place.column(2 * q) % kBlock;
+        state.x[k][q] = __hadd2(
+            state.x[k][q], __floats2half2_rn(TieNoise(row, column), TieNoise(row, column + 1)));
+      }
+    }
+  }
+
+  const PatchSchedules& schedules_;
+  const PatchScores scores_;
+  const int m_;
+  float quanta_ = 0, mean_quanta_ = 0;
+  uint32_t unfit_ = 0, tied_ = 0;
+};
+
+}  // namespace tsenor::cuda
