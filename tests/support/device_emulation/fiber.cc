@@ -9,8 +9,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#elif defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
 #endif
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -90,12 +88,11 @@ struct Fiber::State {
   std::function<void()> body;
   std::byte* stack = nullptr;
   Context inside, outside;
-  // Sanitizers follow stacks.
+  // The address sanitizer follows stacks. The thread sanitizer need not know of fibers: to it, all
+  // are the thread that they run on (as threads of their own, each switch would cost microseconds).
   void* fake_stack = nullptr;
   const void* outer_stack = nullptr;
   size_t outer_bytes = 0;
-  void* thread = nullptr;
-  void* outer_thread = nullptr;
 
   void SwitchIn() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -103,10 +100,6 @@ struct Fiber::State {
     __sanitizer_start_switch_fiber(&fake, stack, kStackBytes);
     Switch(outside, inside);
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#elif defined(__SANITIZE_THREAD__)
-    outer_thread = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(thread, 0);
-    Switch(outside, inside);
 #else
     Switch(outside, inside);
 #endif
@@ -117,9 +110,6 @@ struct Fiber::State {
     __sanitizer_start_switch_fiber(&fake_stack, outer_stack, outer_bytes);
     Switch(inside, outside);
     __sanitizer_finish_switch_fiber(fake_stack, &outer_stack, &outer_bytes);
-#elif defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(outer_thread, 0);
-    Switch(inside, outside);
 #else
     Switch(inside, outside);
 #endif
@@ -134,15 +124,10 @@ Fiber::Fiber(std::function<void()> body) : state_(std::make_unique<State>()) {
   state_->body = std::move(body);
   state_->stack = MapStack();
   Prepare(state_->inside, state_->stack, &Fiber::Enter);
-#if defined(__SANITIZE_THREAD__)
-  state_->thread = __tsan_create_fiber(0);
-#endif
 }
 
 Fiber::~Fiber() {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_destroy_fiber(state_->thread);
-#elif defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(state_->stack, kStackBytes);  // for the next one who maps it
 #endif
   munmap(state_->stack, kStackBytes);
