@@ -17,7 +17,7 @@
 namespace tsenor::device_emulation {
 namespace {
 
-constexpr size_t kStackBytes = 256 << 10;  // kernels without optimisation take some 20 KB
+constexpr size_t kStackBytes = 256 << 10;  // enough for kernels compiled with sanitizers
 
 // A stack above a page that must not be touched.
 std::byte* MapStack() {
@@ -28,7 +28,7 @@ std::byte* MapStack() {
   return static_cast<std::byte*>(memory);
 }
 
-// swapcontext() asks the kernel for the signal mask, twice a switch: thirty times as long.
+// swapcontext() asks the kernel for the signal mask, each time.
 #if defined(__x86_64__)
 struct Context {
   void* stack_pointer = nullptr;
@@ -89,7 +89,8 @@ struct Fiber::State {
   std::byte* stack = nullptr;
   Context inside, outside;
   // The address sanitizer follows stacks. The thread sanitizer need not know of fibers: to it, all
-  // are the thread that they run on (as threads of their own, each switch would cost microseconds).
+  // are the thread that they run on (as threads of their own, most of the time would go into their
+  // clocks).
   void* fake_stack = nullptr;
   const void* outer_stack = nullptr;
   size_t outer_bytes = 0;
