@@ -296,7 +296,7 @@ Arrivals MeetCta(const char* name, int number, int threads, bool value) {
   return Cta::The().MeetCta(name, number, threads, value);
 }
 
-void Fail(const std::string& message) {
+void Fail(const char* message) {
   Cta::The().Error(message);
   Cta::The().EndWithError();
 }
