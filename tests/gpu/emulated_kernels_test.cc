@@ -114,6 +114,21 @@ TEST_F(EmulatedKernelsTest, SweepsLeaveFewPathsToTheFinish) {
   EXPECT_LT(paths(WeightKind::kConstant, {8, 16}), 6);
 }
 
+TEST_F(EmulatedKernelsTest, TheWideKernelSolvesTiesAndHugeScoresItself) {
+  const WeightKind own[] = {
+      WeightKind::kStudentT,    WeightKind::kColumnScaled, WeightKind::kRowColumnScaled,
+      WeightKind::kInt2,        WeightKind::kSparse,       WeightKind::kConstant,
+      WeightKind::kOutlier,     WeightKind::kPareto,       WeightKind::kHugeEntries,
+      WeightKind::kHugeColumns, WeightKind::kHugeRow};
+  for (const WeightKind kind : own) {
+    const EmulatedPass pass = Judge(kind, {32, 64}, 8);
+    EXPECT_LE(pass.listed.size(), 1u) << Name(kind);
+    EXPECT_LT(pass.AugmentationsOfParts(), 16) << Name(kind);
+  }
+  // Without end: more paths than are worth their time there.
+  EXPECT_EQ(Judge(WeightKind::kGeometric, {32, 64}, 2).listed.size(), 2u);
+}
+
 // Weights whose bits are random, below 2; never infinite or NaN.
 std::vector<uint8_t> RandomElements(DType dtype, int64_t count) {
   std::mt19937_64 random(static_cast<uint64_t>(dtype) + 1);

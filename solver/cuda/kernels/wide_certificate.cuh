@@ -34,8 +34,8 @@ __device__ WideCertificate CertifyWide(WideScores scores, const WideLines& lines
       column[j] =
           __shfl_sync(~0u, c == 0 ? column_potential[0] : column_potential[1], 8 * place.t + j);
     }
-    const uint32_t of_row = r == 0 ? (c == 0 ? lines.row_kept[0][0] : lines.row_kept[0][1])
-                                   : (c == 0 ? lines.row_kept[1][0] : lines.row_kept[1][1]);
+    const auto of_row =
+        static_cast<uint32_t>((r == 0 ? lines.row_kept[0] : lines.row_kept[1]) >> 32 * c);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       const int owner = 4 * place.g + k;

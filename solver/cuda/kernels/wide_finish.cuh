@@ -10,17 +10,13 @@ namespace tsenor::cuda {
 
 // One lane's part of the block: of its two rows and its two columns, [h] being line l + 32 h.
 struct WideLines {
-  float row_start[2], column_start[2];         // potentials before the finish, in quanta
-  int row_move[2] = {}, column_move[2] = {};   // what the finish adds, in quanta
-  uint32_t row_kept[2][2], column_kept[2][2];  // [h][w], bit k: the entry in column (row) k + 32 w
-  int row_wanted[2], column_wanted[2];         // entries to keep
+  float row_start[2], column_start[2];        // potentials before the finish, in quanta
+  int row_move[2] = {}, column_move[2] = {};  // what the finish adds, in quanta
+  uint64_t row_kept[2], column_kept[2];       // bit k: the entry in column (row) k
+  int row_wanted[2], column_wanted[2];        // entries to keep
 
-  __device__ int RowMissing(int h) const {
-    return row_wanted[h] - __popc(row_kept[h][0]) - __popc(row_kept[h][1]);
-  }
-  __device__ int ColumnExcess(int h) const {
-    return __popc(column_kept[h][0]) + __popc(column_kept[h][1]) - column_wanted[h];
-  }
+  __device__ int RowMissing(int h) const { return row_wanted[h] - __popcll(row_kept[h]); }
+  __device__ int ColumnExcess(int h) const { return __popcll(column_kept[h]) - column_wanted[h]; }
 };
 
 class WideFinish {
@@ -90,7 +86,7 @@ class WideFinish {
         paths.end = key;
         return paths;
       }
-      const int line = key % 64, half = line / 32;
+      const int line = key % 64;
       const uint32_t distance = key / kNodes;
       if (!(key & kColumn)) {
         Close(open_row, line);
@@ -104,8 +100,7 @@ class WideFinish {
           const uint32_t cost =
               Unsigned(move) + Unsigned(lines_.column_move[h]) - Unsigned(residual);
           const uint32_t next = min(distance + cost, kFar) * kNodes + column_node[h];
-          const uint32_t kept = half ? lines_.column_kept[h][1] : lines_.column_kept[h][0];
-          if (!(kept >> line % 32 & 1) && next < paths.column_key[h]) {
+          if (!(lines_.column_kept[h] >> line & 1) && next < paths.column_key[h]) {
             paths.column_key[h] = open_column[h] = next;
             paths.column_parent[h] = line;
           }
@@ -121,8 +116,7 @@ class WideFinish {
               Residual(scores_.at(lane_ + 32 * h, line), lines_.row_start[h] + start);
           const uint32_t cost = Unsigned(residual) - Unsigned(lines_.row_move[h]) - Unsigned(move);
           const uint32_t next = min(distance + cost, kFar) * kNodes + row_node[h];
-          const uint32_t kept = half ? lines_.row_kept[h][1] : lines_.row_kept[h][0];
-          if ((kept >> line % 32 & 1) && next < paths.row_key[h]) {
+          if ((lines_.row_kept[h] >> line & 1) && next < paths.row_key[h]) {
             paths.row_key[h] = open_row[h] = next;
             paths.row_parent[h] = line;
           }
@@ -151,22 +145,23 @@ class WideFinish {
     while (true) {
       const int parent = at_column ? From(paths.column_parent, line) : From(paths.row_parent, line);
       if (parent < 0) return;
-      const int i = at_column ? parent : line, j = at_column ? line : parent;
-      FlipIn(lines_.row_kept, i, j);
-      FlipIn(lines_.column_kept, j, i);
+      if (at_column) {
+        Flip(lines_.column_kept, line, parent);
+        Flip(lines_.row_kept, parent, line);
+      } else {
+        Flip(lines_.row_kept, line, parent);
+        Flip(lines_.column_kept, parent, line);
+      }
       line = parent;
       at_column = !at_column;
     }
   }
 
   // Bit `bit` of line `line`, by its lane.
-  __device__ void FlipIn(uint32_t (&kept)[2][2], int line, int bit) const {
-    const uint32_t flip = lane_ == line % 32 ? 1u << bit % 32 : 0;
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-#pragma unroll
-      for (int w = 0; w < 2; ++w) kept[h][w] ^= line / 32 == h && bit / 32 == w ? flip : 0;
-    }
+  __device__ void Flip(uint64_t (&kept)[2], int line, int bit) const {
+    const uint64_t flipped = uint64_t{1} << bit;
+    if (lane_ == line) kept[0] ^= flipped;
+    if (lane_ + 32 == line) kept[1] ^= flipped;
   }
 
   const WideScores scores_;

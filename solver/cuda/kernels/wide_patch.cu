@@ -26,6 +26,8 @@
 #include "solver/cuda/kernels/wide_patch.h"
 #include "solver/cuda/kernels/wide_schedule.h"
 #include "solver/cuda/kernels/wide_sweeps.cuh"
+#include "solver/cuda/kernels/wide_threshold.cuh"
+#include "solver/cuda/kernels/wide_ties.cuh"
 #include "solver/cuda/primitives/instructions.cuh"
 #include "solver/cuda/primitives/wide_view.cuh"
 #include "solver/limits.h"
@@ -36,12 +38,20 @@ namespace {
 constexpr int kCtas = 12;  // on a multiprocessor: 168 registers a thread
 constexpr int kLines = WideScores::kLines;
 constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the mean's power of two
-constexpr float kWildMax = 64;      // mean scores: a greater maximum would spoil half precision
-constexpr int kMostShortRows = 24;  // after the sweeps: more than that is no detail
+constexpr float kWildMax = 64;  // mean scores: with a greater maximum, means of lines say nothing
+// What counts of a score in a robust mean is at most so many times the mean itself.
+constexpr float kMostOfMean = 4;
+// Robust mean scores: what exceeds that is kept whatever it is.
+constexpr float kGreatestScore = 8192;
+constexpr float kTieReach = 0.125f;  // powers of two of mean scores: potentials are snapped so far
+constexpr int kMostPaths = 64;       // that the finish has to find: more than that is no detail
 
 // Of 32 lanes times four patches: a block of which so many have two equal scores side by side has
 // many ties. (Of Gaussian scores in bfloat16, one in thirty has.)
 constexpr int kTiedLanes = 32;
+
+// Of a block with many ties, quanta are so many bits coarser: lines are often a tie's height off.
+constexpr int kTiedBits = 2;
 
 struct WideMemory {
   alignas(16) float scores[kLines * kLines];  // WideScores
@@ -78,11 +88,13 @@ class WideSolver {
     const WidePlace place;
     float sum = 0;
     int tied_lanes = 0;
+    auto next = reader_.Begin(0);
 #pragma unroll 1
-    for (int quarter = 0; quarter < 4; ++quarter) {
-      const int r = quarter / 2, c = quarter % 2;
+    for (int patch = 0; patch < 4; ++patch) {
+      const int r = patch / 2, c = patch % 2;
       float score[4][8];
-      reader_.Read(r, c, score);
+      reader_.Finish(patch, next, score);
+      if (patch < 3) next = reader_.Begin(patch + 1);
       bool equal = false;
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
@@ -102,58 +114,134 @@ class WideSolver {
     }
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
-    const float mean = sum * schedules_.per_entry;
+    float mean = sum * schedules_.per_entry;
     // Also, so that the compiler reads the scores again and does not keep registers for them.
     __syncwarp();
     const __half2 greatest = Center(mean, state);
+    kind_ = tied_lanes >= kTiedLanes ? WideKind::kTied : WideKind::kEven;
+    const bool wild = !__all_sync(~0u, __hble2(greatest, __float2half2_rn(kWildMax)));
     // Means for which quanta are float32; NaN is none of them.
     constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+126f;
-    const bool tame = __all_sync(~0u, __hble2(greatest, __float2half2_rn(kWildMax)));
+    if (wild && mean >= kLeastMean && mean <= kGreatestMean) {
+      if (kind_ == WideKind::kEven) kind_ = WideKind::kWild;
+      mean = RobustMean(mean);
+      Center(mean, state);
+      Saturate(kMostOfMean, state);
+    }
     const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
-    quanta_ =
-        __uint_as_float(static_cast<uint32_t>(127 + schedules_.mean_exponent - exponent) << 23);
+    mean_exponent_ = schedules_.mean_exponent - (kind_ == WideKind::kTied ? kTiedBits : 0);
+    quanta_ = __uint_as_float(static_cast<uint32_t>(127 + mean_exponent_ - exponent) << 23);
     mean_quanta_ = mean * quanta_;
-    return tame && mean >= kLeastMean && mean <= kGreatestMean && tied_lanes < kTiedLanes;
+    return mean >= kLeastMean && mean <= kGreatestMean;
   }
 
-  // Returns the greatest of the thread's entries.
-  __device__ __half2 Center(float mean, WideSweepState& state) const {
+  // Over and over, until it settles.
+  __device__ float RobustMean(float mean) const {
+    constexpr float kSettled = 0.8f;
+    constexpr int kMostRounds = 12;
+    for (int round = 0; round < kMostRounds; ++round) {
+      const float most = kMostOfMean * mean;
+      float sum = 0;
+#pragma unroll 4
+      for (int k = lane_; k < kLines * kLines / 4; k += 32) {
+        const float4 quad = reinterpret_cast<const float4*>(memory_.scores)[k];
+        sum += (fminf(quad.x, most) + fminf(quad.y, most)) +
+               (fminf(quad.z, most) + fminf(quad.w, most));
+      }
+#pragma unroll
+      for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
+      const float before = mean;
+      mean = sum * schedules_.per_entry;
+      if (mean >= kSettled * before) break;
+    }
+    return mean;
+  }
+
+  // state.x = from(row k, column j, score in mean scores).
+  template <typename From>
+  __device__ __forceinline__ void SetEntries(float mean, WideSweepState& state, From from) const {
     const WidePlace place;
     const float per_mean = __fdividef(1.0f, mean);
-    __half2 greatest = __float2half2_rn(0.0f);
 #pragma unroll
     for (int k = 0; k < kWideRows; ++k) {
       KeepReadsInOrder();
 #pragma unroll
       for (int c = 0; c < kWidePairs / 2; ++c) {
         const float4 quad = scores().quad(place, k, c);
-        const float center = schedules_.center;
-        __half2& first = state.x[k][2 * c];
-        __half2& second = state.x[k][2 * c + 1];
-        first = __floats2half2_rn(__fmaf_rn(quad.x, per_mean, -center),
-                                  __fmaf_rn(quad.y, per_mean, -center));
-        second = __floats2half2_rn(__fmaf_rn(quad.z, per_mean, -center),
-                                   __fmaf_rn(quad.w, per_mean, -center));
-        greatest = __hmax2(greatest, __hmax2(first, second));
+        state.x[k][2 * c] = __floats2half2_rn(from(k, 4 * c, quad.x, per_mean),
+                                              from(k, 4 * c + 1, quad.y, per_mean));
+        state.x[k][2 * c + 1] = __floats2half2_rn(from(k, 4 * c + 2, quad.z, per_mean),
+                                                  from(k, 4 * c + 3, quad.w, per_mean));
       }
     }
-    // What lies beyond line m adds nothing to the sums of lines.
+  }
+
+  // Returns the greatest of the thread's entries. What lies beyond line m adds nothing to the sums
+  // of lines.
+  __device__ __forceinline__ __half2 Center(float mean, WideSweepState& state) const {
+    SetEntries(mean, state, [&](int, int, float score, float per_mean) {
+      return __fmaf_rn(score, per_mean, -schedules_.center);
+    });
+    __half2 greatest = __float2half2_rn(0.0f);
+#pragma unroll
+    for (int k = 0; k < kWideRows; ++k) {
+#pragma unroll
+      for (int q = 0; q < kWidePairs; ++q) greatest = __hmax2(greatest, state.x[k][q]);
+    }
     if (m_ < kLines) SetWidePadding(m_, __float2half2_rn(0.0f), state);
     return greatest;
   }
 
+  __device__ __forceinline__ void Recenter(const WideStarts& starts, WideSweepState& state) const {
+    float row[kWideRows], column[2 * kWidePairs];
+#pragma unroll
+    for (int pair = 0; pair < kWideRows / 2; ++pair) {
+      const float2 start = __half22float2(starts.row[pair]);
+      row[2 * pair] = start.x + schedules_.center;
+      row[2 * pair + 1] = start.y + schedules_.center;
+    }
+#pragma unroll
+    for (int q = 0; q < kWidePairs; ++q) {
+      const float2 start = __half22float2(starts.column[q]);
+      column[2 * q] = start.x;
+      column[2 * q + 1] = start.y;
+    }
+    SetEntries(mean_quanta_ * UnitOfQuantum(), state,
+               [&](int k, int j, float score, float per_mean) {
+                 return __fmaf_rn(score, per_mean, -row[k]) - column[j];
+               });
+    Saturate(kGreatestScore, state);
+  }
+
+  static __device__ __forceinline__ void Saturate(float most, WideSweepState& state) {
+    const __half2 greatest = __float2half2_rn(most);
+#pragma unroll
+    for (int k = 0; k < kWideRows; ++k) {
+#pragma unroll
+      for (int q = 0; q < kWidePairs; ++q) state.x[k][q] = __hmin2(state.x[k][q], greatest);
+    }
+  }
+
+  // The score of one quantum: a power of two's inverse.
+  __device__ float UnitOfQuantum() const {
+    return __uint_as_float((254u << 23) - __float_as_uint(quanta_));
+  }
+
   // False: left to the general kernel.
   __device__ bool Solve(WideSweepState& state, WideLines& lines, PartResult& part) {
-    const WidePotentials potentials = SweepWidePatch(schedules_, m_, state);
-    Threshold(potentials, lines);
-    const bool short_row = lines.RowMissing(0) > 0, other_short = lines.RowMissing(1) > 0;
-    const int short_rows =
-        __popc(__ballot_sync(~0u, short_row)) + __popc(__ballot_sync(~0u, other_short));
-    if (short_rows > kMostShortRows) return false;
+    const WidePotentials potentials = SweepWidePatch(
+        schedules_, m_, kind_, state, [&](const WideStarts& starts) { Recenter(starts, state); });
+    Publish(potentials);
+    Threshold(lines);
+    int paths = 0;  // to go
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      paths += max(lines.RowMissing(h), 0) + max(lines.ColumnExcess(h), 0);
+    }
+    if (__reduce_add_sync(~0u, paths) > kMostPaths) return false;
     WideFinish finish(scores(), quanta_, lines);
     if (!finish.Run()) return false;
-    // The score of one quantum: a power of two's inverse.
-    const auto unit = static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(quanta_)));
+    const auto unit = static_cast<double>(UnitOfQuantum());
     double row_potential[2], column_potential[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -175,79 +263,37 @@ class WideSolver {
     return true;
   }
 
-  // Potentials in quanta, rounded such that the sum of two is exact in float32, and the entries
-  // beyond them, to the lanes of their lines.
-  __device__ void Threshold(const WidePotentials& potentials, WideLines& lines) {
+  // Potentials in quanta, rounded such that the sum of two is exact in float32, to shared memory.
+  __device__ void Publish(const WidePotentials& potentials) const {
     const WidePlace place;
-    float row[kWideRows], column[2 * kWidePairs];
 #pragma unroll
-    for (int k = 0; k < kWideRows; ++k) row[k] = OnGrid(potentials.row[k]);
-#pragma unroll
-    for (int j = 0; j < 2 * kWidePairs; ++j) column[j] = OnGrid(potentials.column[j]);
-#pragma unroll
-    for (int k = 0; k < kWideRows && place.t == 0; ++k) memory_.row_start[place.row(k)] = row[k];
-#pragma unroll
-    for (int j = 0; j < 2 * kWidePairs && place.g == 0; ++j) {
-      memory_.column_start[place.column(j)] = column[j];
+    for (int k = 0; k < kWideRows; ++k) {
+      if (place.t == 0) memory_.row_start[place.row(k)] = OnGrid(potentials.row[k]);
     }
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const uint32_t kept = KeptOfPatch(r, c, row + 4 * r, column + 8 * c);
-        const uint32_t rows = RowsOfBits(kept) & Lines(r, c);
-        lines.row_kept[r][c] = rows;
-        lines.column_kept[c][r] = TransposeBits(rows);
-      }
+    for (int j = 0; j < 2 * kWidePairs; ++j) {
+      if (place.g == 0) memory_.column_start[place.column(j)] = OnGrid(potentials.column[j]);
     }
-    __syncwarp();  // the potentials are there
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int line = lane_ + 32 * h;
-      lines.row_start[h] = memory_.row_start[line];
-      lines.column_start[h] = memory_.column_start[line];
-      lines.row_wanted[h] = lines.column_wanted[h] = n_;
-      if (line < m_) continue;
-      // No line of the block: nothing can be entered or dropped.
-      lines.row_wanted[h] = 0;
-      lines.column_kept[h][0] = lines.column_kept[h][1] = ~0u;
-      lines.column_wanted[h] = kLines;
-    }
+    __syncwarp();  // all need them
   }
 
-  // Byte k: the entries of the thread's row k of patch (r, c).
-  __device__ uint32_t KeptOfPatch(int r, int c, const float* row, const float* column) const {
-    const WidePlace place;
-    uint32_t kept = 0;
-#pragma unroll
-    for (int k = 3; k >= 0; --k) {
-      uint32_t bits = 0;
-#pragma unroll
-      for (int h = 1; h >= 0; --h) {
-        const float4 quad = scores().quad(place, 4 * r + k, 2 * c + h);
-        const float score[4] = {quad.x, quad.y, quad.z, quad.w};
-#pragma unroll
-        for (int j = 3; j >= 0; --j) {
-          // The sign of what is missing to the score.
-          const float missing = __fmaf_rn(-score[j], quanta_, row[k] + column[4 * h + j]);
-          bits = __funnelshift_l(__float_as_uint(missing), bits, 1);
-        }
-      }
-      kept |= bits << 8 * k;
+  // All entries against their potentials; of a block with ties, after these have been snapped to.
+  __device__ void Threshold(WideLines& lines) const {
+    const WideThreshold threshold(scores(), quanta_, memory_.row_start, memory_.column_start, m_);
+    const float mean = __uint_as_float((127 + mean_exponent_) << 23);
+    const bool ties = kind_ == WideKind::kTied && threshold.ManyAreTight(mean);
+    if (ties) {
+      SnapToTies(scores(), quanta_, mean * (1.0f / (1 << kPotentialBits)), mean * kTieReach, m_,
+                 memory_.row_start, memory_.column_start);
+      __syncwarp();  // all need what they became
     }
-    return kept;
-  }
-
-  // The bits of patch (r, c) that are entries, of this lane's row of it.
-  __device__ uint32_t Lines(int r, int c) const {
-    const int columns = min(max(m_ - 32 * c, 0), 32);
-    const uint32_t bits = columns == 32 ? ~0u : (1u << columns) - 1;
-    return lane_ + 32 * r < m_ ? bits : 0;
+    threshold.Keep(n_, lines);
+    if (ties) FillTight(threshold, lines);
   }
 
   __device__ float OnGrid(float potential) const {
     const float magic =
-        __uint_as_float((127 + 23 + schedules_.mean_exponent - kPotentialBits) << 23 | 1 << 22);
+        __uint_as_float((127 + 23 + mean_exponent_ - kPotentialBits) << 23 | 1 << 22);
     return __fadd_rn(__fadd_rn(potential * mean_quanta_, magic), -magic);
   }
 
@@ -256,7 +302,7 @@ class WideSolver {
   __device__ float GreatestGap() const {
     const auto tolerance =
         static_cast<float>(fmin(pass_.problem.options.optimal.gap_tolerance, kProvenGap));
-    const float mean = __uint_as_float((127 + schedules_.mean_exponent) << 23);
+    const float mean = __uint_as_float((127 + mean_exponent_) << 23);
     return tolerance * static_cast<float>(n_ * m_) * mean;
   }
 
@@ -283,8 +329,8 @@ class WideSolver {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int line = lane_ + 32 * h;
-      const uint2 row =
-          solved ? make_uint2(lines.row_kept[h][0], lines.row_kept[h][1]) : make_uint2(0, 0);
+      const uint64_t bits = solved ? lines.row_kept[h] : 0;
+      const uint2 row = make_uint2(static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32));
       const uint2 existing = Existing(line);
       kept += __popc(row.x & existing.x) + __popc(row.y & existing.y);
       if (m_ % 8 == 0) {
@@ -339,6 +385,8 @@ class WideSolver {
 
   float quanta_;       // per unit of score; a power of two
   float mean_quanta_;  // the mean score
+  WideKind kind_;
+  int mean_exponent_;  // the mean score is 2^this to twice as many quanta
 };
 
 template <typename Element>
@@ -350,8 +398,14 @@ __global__ void __launch_bounds__(32, kCtas)
 }
 
 template <typename Element>
-void Launch(const Pass& pass, const WideSchedules& schedules, cudaStream_t stream) {
+cudaError_t Launch(const Pass& pass, const WideSchedules& schedules, cudaStream_t stream) {
+  // What a multiprocessor has, for shared memory: else not all CTAs fit.
+  const cudaError_t error =
+      cudaFuncSetAttribute(WideKernel<Element>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                           cudaSharedmemCarveoutMaxShared);
+  if (error != cudaSuccess) return error;
   WideKernel<Element><<<static_cast<unsigned>(pass.patches), 32, 0, stream>>>(pass, schedules);
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -360,22 +414,17 @@ cudaError_t LaunchWidePatches(const Pass& pass, const WideSchedules& schedules,
                               cudaStream_t stream) {
   switch (pass.problem.dtype) {
     case DType::kFloat32:
-      Launch<Float32Element>(pass, schedules, stream);
-      break;
+      return Launch<Float32Element>(pass, schedules, stream);
     case DType::kFloat16:
-      Launch<Float16Element>(pass, schedules, stream);
-      break;
+      return Launch<Float16Element>(pass, schedules, stream);
     case DType::kBFloat16:
-      Launch<BFloat16Element>(pass, schedules, stream);
-      break;
+      return Launch<BFloat16Element>(pass, schedules, stream);
     case DType::kFloat8E4M3:
-      Launch<Float8E4M3Element>(pass, schedules, stream);
-      break;
+      return Launch<Float8E4M3Element>(pass, schedules, stream);
     case DType::kFloat8E5M2:
-      Launch<Float8E5M2Element>(pass, schedules, stream);
-      break;
+      return Launch<Float8E5M2Element>(pass, schedules, stream);
   }
-  return cudaGetLastError();
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace tsenor::cuda

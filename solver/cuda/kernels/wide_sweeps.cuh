@@ -1,6 +1,6 @@
 // Sweeps over a wide patch (primitives/wide_patch.cuh) in half precision: those of
 // patch_sweeps.cuh, where the mathematics stands, for one block of up to 64 x 64 in a warp. A sweep
-// with the slope of an average line takes some 330 instructions for 4096 entries.
+// with the slope of an average line takes some 326 instructions for 4096 entries.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,13 @@ namespace tsenor::cuda {
 
 // Of one thread, for its rows (pairs of two) and its columns (pairs of two).
 struct WideSweepState {
-  __half2 x[kWideRows][kWidePairs];  // w - start - column potential, but for the last step
-  __half2 row[kWideRows / 2];        // 1/2 - tau * row potential
-  __half2 row_gain[kWideRows / 2];   // what a row's potential moves for an excess of one
-  __half2 column[kWidePairs];        // column potential
-  __half2 column_step[kWidePairs];
+  __half2 x[kWideRows][kWidePairs];  // w - start - potentials, but for the last step
+  __half2 row[kWideRows / 2];        // 1/2 - tau * row potential, which x keeps; of rough sweeps,
+                                     // row potential
+  __half2 row_step[kWideRows / 2];
+  __half2 row_gain[kWideRows / 2];  // what a row's potential moves for an excess of one
+  __half2 column[kWidePairs];       // column potential
+  __half2 column_step[kWidePairs];  // the last step; of average slopes, over the gain
   __half2 column_gain[kWidePairs];
 };
 
@@ -37,42 +39,56 @@ inline __device__ __half2 Within(__half2 x, __half2 limit) {
   return __hmax2(__hmin2(x, limit), __hneg2(limit));
 }
 
-// Where a sweep has its slopes from.
-enum class WideSlope { kMeasured, kFrozen, kAverage };
+// Where a sweep has its slopes from. A rough one measures, too, and takes the rows' steps from x as
+// it takes the columns': while potentials are far off, half precision does not hold tau times them.
+enum class WideSlope { kRough, kMeasured, kFrozen, kAverage };
+
+constexpr bool Measures(WideSlope slope) {
+  return slope == WideSlope::kRough || slope == WideSlope::kMeasured;
+}
+
+// Which way the potential of a line moves, and how far: by the excess that it counts, and the gain
+// of an excess of one, which squares() over the line measure anew if kSlope says so.
+template <WideSlope kSlope, typename Squares>
+__device__ __forceinline__ __half2 MoveOf(__half2 count, Squares squares, const WideStep& step,
+                                          __half2& gain) {
+  if constexpr (Measures(kSlope)) gain = WideGain(count, squares(), step);
+  const __half2 move = __hmul2(count, __hmin2(gain, Pair(step.greatest_gain)));
+  return Measures(kSlope) ? Within(move, Pair(step.longest)) : move;
+}
 
 template <WideSlope kSlope>
 __device__ __forceinline__ void SweepWideRows(const WideSums& excess, const WideStep& step,
                                               WideSweepState& state) {
+  constexpr bool kAverage = kSlope == WideSlope::kAverage, kRough = kSlope == WideSlope::kRough;
   const __half2 tau = Pair(step.tau);
 #pragma unroll
   for (int pair = 0; pair < kWideRows / 2; ++pair) {
     __half2& row = state.row[pair];
-    row = __hfma2(row, Pair(step.rescale), Pair(step.offset));
+    if constexpr (!kRough) row = __hfma2(row, Pair(step.rescale), Pair(step.offset));
     __half2 s[2][kWidePairs];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const __half2 offset = h == 0 ? __low2half2(row) : __high2half2(row);
+      const __half2 own = h == 0 ? __low2half2(row) : __high2half2(row);
 #pragma unroll
       for (int q = 0; q < kWidePairs; ++q) {
         __half2& x = state.x[2 * pair + h][q];
-        x = __hsub2(x, state.column_step[q]);
-        s[h][q] = __hfma2_sat(x, tau, offset);
+        x = kAverage ? __hfma2(state.column_step[q], Pair(step.minus_gain_before), x)
+                     : __hsub2(x, state.column_step[q]);
+        s[h][q] = __hfma2_sat(x, tau, kRough ? Pair(step.offset) : own);
       }
     }
     const __half2 count = excess.Rows([&](int h, int q) { return Bits(s[h][q]); });
-    if constexpr (kSlope == WideSlope::kAverage) {
+    if constexpr (kAverage) {
       row = __hfma2(count, Pair(step.row_gain), row);
-      continue;
+    } else {
+      const auto squares = [&] {
+        return excess.Rows([&](int h, int q) { return Bits(__hmul2(s[h][q], s[h][q])); });
+      };
+      const __half2 move = MoveOf<kSlope>(count, squares, step, state.row_gain[pair]);
+      state.row_step[pair] = move;
+      row = kRough ? __hadd2(row, move) : __hfma2(move, __hneg2(tau), row);
     }
-    if constexpr (kSlope == WideSlope::kMeasured) {
-      const __half2 squares =
-          excess.Rows([&](int h, int q) { return Bits(__hmul2(s[h][q], s[h][q])); });
-      state.row_gain[pair] = WideGain(count, squares, step);
-    }
-    const __half2 gain = __hmin2(state.row_gain[pair], Pair(step.greatest_gain));
-    __half2 move = __hmul2(__hmul2(count, __hneg2(tau)), gain);
-    if constexpr (kSlope == WideSlope::kMeasured) move = Within(move, __float2half2_rn(1.0f));
-    row = __hadd2(row, move);
   }
 }
 
@@ -90,30 +106,31 @@ __device__ __forceinline__ __half2 SumOverRows(Term term) {
 template <WideSlope kSlope>
 __device__ __forceinline__ void SweepWideColumns(const WideSums& excess, const WideStep& step,
                                                  WideSweepState& state) {
+  constexpr bool kAverage = kSlope == WideSlope::kAverage, kRough = kSlope == WideSlope::kRough;
   const __half2 tau = Pair(step.tau);
 #pragma unroll
   for (int q = 0; q < kWidePairs; ++q) {
     __half2 s[kWideRows];
 #pragma unroll
     for (int k = 0; k < kWideRows; ++k) {
-      const __half2 row = state.row[k / 2];
-      s[k] = __hfma2_sat(state.x[k][q], tau, k % 2 == 0 ? __low2half2(row) : __high2half2(row));
+      const __half2 pair = kRough ? state.row_step[k / 2] : state.row[k / 2];
+      const __half2 own = k % 2 == 0 ? __low2half2(pair) : __high2half2(pair);
+      __half2& x = state.x[k][q];
+      if constexpr (kRough) x = __hsub2(x, own);
+      s[k] = __hfma2_sat(x, tau, kRough ? Pair(step.offset) : own);
     }
     const __half2 count = excess.Columns(SumOverRows([&](int k) { return s[k]; }));
     __half2& move = state.column_step[q];
-    if constexpr (kSlope == WideSlope::kAverage) {
-      move = __hmul2(count, Pair(step.column_gain));
+    if constexpr (kAverage) {
+      move = count;
       state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
-      continue;
+    } else {
+      const auto squares = [&] {
+        return excess.Columns(SumOverRows([&](int k) { return __hmul2(s[k], s[k]); }));
+      };
+      move = MoveOf<kSlope>(count, squares, step, state.column_gain[q]);
+      state.column[q] = __hadd2(state.column[q], move);
     }
-    if constexpr (kSlope == WideSlope::kMeasured) {
-      const __half2 squares =
-          excess.Columns(SumOverRows([&](int k) { return __hmul2(s[k], s[k]); }));
-      state.column_gain[q] = WideGain(count, squares, step);
-    }
-    move = __hmul2(count, __hmin2(state.column_gain[q], Pair(step.greatest_gain)));
-    if constexpr (kSlope == WideSlope::kMeasured) move = Within(move, Pair(step.longest));
-    state.column[q] = __hadd2(state.column[q], move);
   }
 }
 
@@ -125,7 +142,7 @@ __device__ __forceinline__ void SweepWide(const WideSums& excess, const WideStep
 }
 
 // Sets the entries beyond line m to `value`, a half2.
-inline __device__ void SetWidePadding(int m, __half2 value, WideSweepState& state) {
+__device__ __forceinline__ void SetWidePadding(int m, __half2 value, WideSweepState& state) {
   const WidePlace place;
 #pragma unroll
   for (int q = 0; q < kWidePairs; ++q) {
@@ -140,12 +157,15 @@ inline __device__ void SetWidePadding(int m, __half2 value, WideSweepState& stat
   }
 }
 
+// So small that they count for nothing; half precision ends there.
+__device__ __forceinline__ void ExcludeWidePadding(int m, WideSweepState& state) {
+  SetWidePadding(m, __float2half2_rn(-6e4f), state);
+}
+
 // Whether the lines differ in scale, by their starts, whose mean squares over a side are the
 // spreads. A side that differs far less than the other does so by chance: it starts from the
 // average.
-inline __device__ bool ChooseWideStarts(WideStarts& starts) {
-  // Of lines alike in scale, the starts' mean square is about 0.4 / 64.
-  constexpr float kScaledSpread = 0.0235f;
+__device__ __forceinline__ bool ChooseWideStarts(int m, float scaled_spread, WideStarts& starts) {
   constexpr float kChance = 4;
   const auto squares = [](const auto& start) {
     __half2 sum = __float2half2_rn(0.0f);
@@ -155,14 +175,15 @@ inline __device__ bool ChooseWideStarts(WideStarts& starts) {
   };
   float rows = squares(starts.row), columns = squares(starts.column);
   // Usually no thread's eight rows or sixteen columns differ so much.
-  if (!__any_sync(~0u, rows > 8 * kScaledSpread || columns > 16 * kScaledSpread)) return false;
+  if (!__any_sync(~0u, rows > 8 * scaled_spread || columns > 16 * scaled_spread)) return false;
 #pragma unroll
   for (int lanes = 4; lanes < 32; lanes *= 2) rows += __shfl_xor_sync(~0u, rows, lanes);
 #pragma unroll
   for (int lanes = 1; lanes < 4; lanes *= 2) columns += __shfl_xor_sync(~0u, columns, lanes);
-  rows *= 1.0f / WideScores::kLines;
-  columns *= 1.0f / WideScores::kLines;
-  if (!(fmaxf(rows, columns) > kScaledSpread)) return false;
+  const auto lines = static_cast<float>(m);
+  rows = __fdividef(rows, lines);
+  columns = __fdividef(columns, lines);
+  if (!(fmaxf(rows, columns) > scaled_spread)) return false;
   const __half2 zero = __float2half2_rn(0.0f);
   if (rows > kChance * columns) {
 #pragma unroll
@@ -175,13 +196,29 @@ inline __device__ bool ChooseWideStarts(WideStarts& starts) {
   return true;
 }
 
+// Lines beyond m start from nothing.
+__device__ __forceinline__ void ClearPadding(int m, WideStarts& starts) {
+  const WidePlace place;
+  const auto existing = [m](int line, int next) {
+    return (line < m ? 0xffff : 0) | (next < m ? 0xffff0000 : 0);
+  };
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    __half2& start = starts.row[pair];
+    start = Pair(Bits(start) & existing(place.row(2 * pair), place.row(2 * pair + 1)));
+  }
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    __half2& start = starts.column[q];
+    start = Pair(Bits(start) & existing(place.column(2 * q), place.column(2 * q + 1)));
+  }
+}
+
 // Each line's mean times the quantile factor, less that of an average line.
-inline __device__ WideStarts WideStartsOf(const WideSchedules& schedules, int m,
-                                          const WideSweepState& state) {
+__device__ __forceinline__ WideStarts WideStartsOf(const WideSchedules& schedules, int m,
+                                                   const WideSweepState& state) {
   const WideSums sums({schedules.ones[0], schedules.ones[1]}, {0, 0});
-  const float center = schedules.center;
-  const __half2 factor = __float2half2_rn(center / static_cast<float>(m));
-  const __half2 rest = __float2half2_rn(center * center - center);
+  const __half2 factor = Pair(schedules.start_factor), rest = Pair(schedules.start_rest);
   WideStarts starts;
 #pragma unroll
   for (int q = 0; q < kWidePairs; ++q) {
@@ -193,6 +230,7 @@ inline __device__ WideStarts WideStartsOf(const WideSchedules& schedules, int m,
     const auto entries = [&](int h, int q) { return Bits(state.x[2 * pair + h][q]); };
     starts.row[pair] = __hfma2(sums.Rows(entries), factor, rest);
   }
+  if (m < WideScores::kLines) ClearPadding(m, starts);
   return starts;
 }
 
@@ -203,11 +241,9 @@ struct WidePotentials {
   int sweeps;  // that found them
 };
 
-template <bool kScaled>
-__device__ __forceinline__ WidePotentials RunWideSchedule(const WideSchedules& schedules,
-                                                          const WideStarts& starts,
-                                                          WideSweepState& state) {
-  const WideSchedule& schedule = kScaled ? schedules.scaled : schedules.even;
+// Puts x and potentials to where sweeps start from.
+__device__ __forceinline__ void Begin(const WideStarts& starts, float first_tau,
+                                      WideSweepState& state) {
 #pragma unroll
   for (int q = 0; q < kWidePairs; ++q) {
     state.column_step[q] = starts.column[q];
@@ -216,26 +252,40 @@ __device__ __forceinline__ WidePotentials RunWideSchedule(const WideSchedules& s
 #pragma unroll
   for (int pair = 0; pair < kWideRows / 2; ++pair) {
     state.row[pair] =
-        __hfma2(starts.row[pair], __float2half2_rn(-schedule.first_tau), __float2half2_rn(0.5f));
+        __hfma2(starts.row[pair], __float2half2_rn(-first_tau), __float2half2_rn(0.5f));
   }
-  const WideSums excess({schedules.ones[0], schedules.ones[1]},
-                        {schedules.minus_n[0], schedules.minus_n[1]});
-  int sweep = 0;
-  if constexpr (kScaled) {
-#pragma unroll 1
-    for (; sweep < schedule.measured; ++sweep) {
-      SweepWide<WideSlope::kMeasured>(excess, schedule.step[sweep], state);
-    }
-#pragma unroll 1
-    for (; sweep < schedule.sweeps; ++sweep) {
-      SweepWide<WideSlope::kFrozen>(excess, schedule.step[sweep], state);
-    }
-  } else {
-#pragma unroll 1
-    for (; sweep < schedule.sweeps; ++sweep) {
-      SweepWide<WideSlope::kAverage>(excess, schedule.step[sweep], state);
-    }
+}
+
+// Rough sweeps, from `starts`; these become the potentials that are found.
+__device__ __forceinline__ void FindStarts(const WideSums& excess, const WideSchedule& schedule,
+                                           WideStarts& starts, WideSweepState& state) {
+  Begin(starts, 0, state);
+#pragma unroll
+  for (int k = 0; k < kWideRows; ++k) {
+    const __half2 pair = starts.row[k / 2];
+    const __half2 own = k % 2 == 0 ? __low2half2(pair) : __high2half2(pair);
+#pragma unroll
+    for (int q = 0; q < kWidePairs; ++q) state.x[k][q] = __hsub2(state.x[k][q], own);
   }
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) state.row[pair] = starts.row[pair];
+#pragma unroll 1
+  for (int sweep = 0; sweep < schedule.rough; ++sweep) {
+    SweepWide<WideSlope::kRough>(excess, schedule.step[sweep], state);
+  }
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) starts.row[pair] = state.row[pair];
+#pragma unroll
+  for (int q = 0; q < kWidePairs; ++q) {
+    starts.column[q] = __hadd2(starts.column[q], state.column[q]);
+  }
+}
+
+// Of a thread's lines, in mean scores: the starts, and what was added to them.
+__device__ __forceinline__ WidePotentials PotentialsOf(const WideSchedules& schedules,
+                                                       const WideSchedule& schedule,
+                                                       const WideStarts& starts,
+                                                       const WideSweepState& state) {
   WidePotentials potentials;
   potentials.sweeps = schedule.sweeps;
 #pragma unroll
@@ -253,16 +303,80 @@ __device__ __forceinline__ WidePotentials RunWideSchedule(const WideSchedules& s
   return potentials;
 }
 
+// Sums that begin with -n.
+inline __device__ WideSums ExcessOf(const WideSchedules& schedules) {
+  return WideSums({schedules.ones[0], schedules.ones[1]},
+                  {schedules.minus_n[0], schedules.minus_n[1]});
+}
+
+// Lines alike in scale.
+__device__ __forceinline__ WidePotentials SweepEven(const WideSchedules& schedules,
+                                                    const WideStarts& starts,
+                                                    WideSweepState& state) {
+  const WideSchedule& schedule = schedules.schedule[static_cast<int>(WideKind::kEven)];
+  const WideSums excess = ExcessOf(schedules);
+  Begin(starts, schedule.first_tau, state);
+#pragma unroll 1
+  for (int sweep = 0; sweep < schedule.sweeps; sweep += 2) {  // two, whose registers need no copies
+    SweepWide<WideSlope::kAverage>(excess, schedule.step[sweep], state);
+    SweepWide<WideSlope::kAverage>(excess, schedule.step[sweep + 1], state);
+  }
+  return PotentialsOf(schedules, schedule, starts, state);
+}
+
+// Others: rough potentials first, which recenter(starts) subtracts from the scores anew, so that
+// what is left is small and precise where it matters.
+template <typename Recenter>
+__device__ __forceinline__ WidePotentials SweepUneven(const WideSchedules& schedules, WideKind kind,
+                                                      WideStarts& starts, WideSweepState& state,
+                                                      Recenter recenter) {
+  const WideSchedule& schedule = schedules.schedule[static_cast<int>(kind)];
+  const WideSums excess = ExcessOf(schedules);
+  FindStarts(excess, schedule, starts, state);
+  recenter(starts);
+  Begin(WideStarts(), 0, state);
+  int sweep = schedule.rough;
+#pragma unroll 1
+  for (; sweep < schedule.measured; ++sweep) {
+    SweepWide<WideSlope::kMeasured>(excess, schedule.step[sweep], state);
+  }
+#pragma unroll 1
+  for (; sweep < schedule.sweeps; ++sweep) {
+    SweepWide<WideSlope::kFrozen>(excess, schedule.step[sweep], state);
+  }
+  WidePotentials potentials = PotentialsOf(schedules, schedule, starts, state);
+#pragma unroll
+  for (int pair = 0; pair < kWideRows / 2; ++pair) {
+    const float2 from = __half22float2(starts.row[pair]);
+    potentials.row[2 * pair] += from.x;
+    potentials.row[2 * pair + 1] += from.y;
+  }
+  return potentials;
+}
+
 // Potentials such that [score > a_i + b_j] nearly has n entries in each line. state.x on entry:
-// scores less the center, the quantile of an average line; 0 beyond line m.
-inline __device__ WidePotentials SweepWidePatch(const WideSchedules& schedules, int m,
-                                                WideSweepState& state) {
+// scores less the center, the quantile of an average line; 0 beyond line m. recenter(starts) makes
+// it scores less center and starts. `kind` is kTied, kEven or kWild; of a block without ties, the
+// lines decide then whether it is scaled. Where it is wild, x is cut off at so little that a few
+// huge scores do not make lines differ.
+template <typename Recenter>
+__device__ __forceinline__ WidePotentials SweepWidePatch(const WideSchedules& schedules, int m,
+                                                         WideKind kind, WideSweepState& state,
+                                                         Recenter recenter) {
   WideStarts starts = WideStartsOf(schedules, m, state);
-  const bool scaled = ChooseWideStarts(starts);
-  // So small that they count for nothing; half precision ends there.
-  if (m < WideScores::kLines) SetWidePadding(m, __float2half2_rn(-6e4f), state);
-  return scaled ? RunWideSchedule<true>(schedules, starts, state)
-                : RunWideSchedule<false>(schedules, starts, state);
+  const bool scaled = ChooseWideStarts(m, schedules.scaled_spread, starts);
+  if (scaled && kind == WideKind::kEven) kind = WideKind::kScaled;
+  if (!scaled && kind == WideKind::kWild) kind = WideKind::kEven;
+  if (kind == WideKind::kWild) {
+    starts = {};
+    recenter(starts);
+  }
+  if (m < WideScores::kLines) ExcludeWidePadding(m, state);
+  if (kind == WideKind::kEven) return SweepEven(schedules, starts, state);
+  return SweepUneven(schedules, kind, starts, state, [&](const WideStarts& found) {
+    recenter(found);
+    if (m < WideScores::kLines) ExcludeWidePadding(m, state);
+  });
 }
 
 }  // namespace tsenor::cuda

@@ -9,8 +9,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#elif defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
 #endif
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -19,7 +17,7 @@
 namespace tsenor::device_emulation {
 namespace {
 
-constexpr size_t kStackBytes = 256 << 10;  // kernels without optimisation take some 20 KB
+constexpr size_t kStackBytes = 256 << 10;  // enough for kernels compiled with sanitizers
 
 // A stack above a page that must not be touched.
 std::byte* MapStack() {
@@ -30,7 +28,7 @@ std::byte* MapStack() {
   return static_cast<std::byte*>(memory);
 }
 
-// swapcontext() asks the kernel for the signal mask, twice a switch: thirty times as long.
+// swapcontext() asks the kernel for the signal mask, each time.
 #if defined(__x86_64__)
 struct Context {
   void* stack_pointer = nullptr;
@@ -90,12 +88,12 @@ struct Fiber::State {
   std::function<void()> body;
   std::byte* stack = nullptr;
   Context inside, outside;
-  // Sanitizers follow stacks.
+  // The address sanitizer follows stacks. The thread sanitizer need not know of fibers: to it, all
+  // are the thread that they run on (as threads of their own, most of the time would go into their
+  // clocks).
   void* fake_stack = nullptr;
   const void* outer_stack = nullptr;
   size_t outer_bytes = 0;
-  void* thread = nullptr;
-  void* outer_thread = nullptr;
 
   void SwitchIn() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -103,10 +101,6 @@ struct Fiber::State {
     __sanitizer_start_switch_fiber(&fake, stack, kStackBytes);
     Switch(outside, inside);
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#elif defined(__SANITIZE_THREAD__)
-    outer_thread = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(thread, 0);
-    Switch(outside, inside);
 #else
     Switch(outside, inside);
 #endif
@@ -117,9 +111,6 @@ struct Fiber::State {
     __sanitizer_start_switch_fiber(&fake_stack, outer_stack, outer_bytes);
     Switch(inside, outside);
     __sanitizer_finish_switch_fiber(fake_stack, &outer_stack, &outer_bytes);
-#elif defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(outer_thread, 0);
-    Switch(inside, outside);
 #else
     Switch(inside, outside);
 #endif
@@ -134,15 +125,10 @@ Fiber::Fiber(std::function<void()> body) : state_(std::make_unique<State>()) {
   state_->body = std::move(body);
   state_->stack = MapStack();
   Prepare(state_->inside, state_->stack, &Fiber::Enter);
-#if defined(__SANITIZE_THREAD__)
-  state_->thread = __tsan_create_fiber(0);
-#endif
 }
 
 Fiber::~Fiber() {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_destroy_fiber(state_->thread);
-#elif defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(state_->stack, kStackBytes);  // for the next one who maps it
 #endif
   munmap(state_->stack, kStackBytes);

@@ -10,6 +10,7 @@
 #include <new>
 #include <numeric>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 #include "tests/support/device_emulation/fiber.h"
@@ -128,6 +129,7 @@ class Cta {
   }
 
   ThreadOrder thread_order = ThreadOrder::kForward;
+  std::unordered_map<const char*, int64_t> meetings;
 
  private:
   void Prepare(const std::function<void()>& body, dim3 block) {
@@ -210,6 +212,7 @@ class Cta {
       thread_[first + other].status = Status::kRuns;
     }
     warp.waiting &= ~present;
+    ++meetings[own.name];
     own.combine({present, in, out});
   }
 
@@ -279,6 +282,12 @@ void RunGrid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<voi
   dynamic_shared = nullptr;
 }
 
+int64_t MeetingsOf(const std::string& name) {
+  int64_t meetings = 0;  // a name may lie in more than one place
+  for (const auto& [other, count] : Cta::The().meetings) meetings += name == other ? count : 0;
+  return meetings;
+}
+
 void MeetWarp(const char* name, uint32_t mask, const void* in, void* out, CombineWarp combine) {
   Cta::The().MeetWarp(name, mask, in, out, combine);
 }
@@ -287,7 +296,7 @@ Arrivals MeetCta(const char* name, int number, int threads, bool value) {
   return Cta::The().MeetCta(name, number, threads, value);
 }
 
-void Fail(const std::string& message) {
+void Fail(const char* message) {
   Cta::The().Error(message);
   Cta::The().EndWithError();
 }

@@ -43,6 +43,11 @@ void SetThreadOrder(ThreadOrder order);
 // what threads then own is lost.
 void RunGrid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 
+// How often lanes of a warp have met at collective `name` since the process began: what it costs a
+// kernel, in the warp's instructions. (A search of the finish ends each of its steps with a
+// "__reduce_min_sync".)
+int64_t MeetingsOf(const std::string& name);
+
 // Dynamic shared memory of the CTA that runs.
 inline constinit unsigned char* dynamic_shared = nullptr;
 
@@ -65,7 +70,8 @@ struct Arrivals {
 };
 Arrivals MeetCta(const char* name, int number, int threads, bool value);
 
-[[noreturn]] void Fail(const std::string& message);
+// Ends the grid with an error. The thread does not go on, so it must own no memory then.
+[[noreturn]] void Fail(const char* message);
 
 // MeetWarp() with types. combine(lane, in) is what a lane gets, in(other) being the value of
 // another lane, which must be in the mask.
@@ -75,9 +81,7 @@ Out Meet(const char* name, uint32_t mask, const In& in, Combine) {
   Out out;
   MeetWarp(name, mask, &in, &out, [](const WarpMeeting& meeting) {
     const auto value = [&](int lane) -> const In& {
-      if (!(meeting.mask >> lane & 1)) {
-        Fail("a value from lane " + std::to_string(lane) + ", which is not in the mask");
-      }
+      if (!(meeting.mask >> lane & 1)) Fail("a value from a lane that is not in the mask");
       return *static_cast<const In*>(meeting.in[lane]);
     };
     for (int lane = 0; lane < 32; ++lane) {
