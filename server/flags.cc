@@ -7,6 +7,10 @@
 namespace tsenor::server {
 namespace {
 
+// A small tensor waits for two batches at most: short ones, for its sake. The CPU solver's threads
+// go on from one to the next.
+constexpr Duration kMaxBatchTime = std::chrono::milliseconds(2);
+
 // --max-batch-elements is TSENOR_SERVER_MAX_BATCH_ELEMENTS.
 std::string EnvironmentName(const std::string& flag) {
   std::string name = "TSENOR_SERVER_";
@@ -105,6 +109,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "max-batch-elements", flags.batch.max_batch_elements,
       "Weights of a full batch; 0: what the backend calls efficient")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  AddSeconds(
+      app, "max-batch-time", flags.batch.max_batch_time,
+      "How long a batch may take, as its weights cost last; a single piece may exceed it; 0: "
+      "no bound");
   AddSeconds(app, "max-batch-delay", flags.batch.max_batch_delay,
              "How long an idle worker waits for a batch to fill");
 }
@@ -114,6 +122,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
 ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
   Flags flags;
   flags.batch.max_batch_elements = 0;
+  flags.batch.max_batch_time = kMaxBatchTime;
   CLI::App app("Serves transposable N:M masks: tsenor.v1.MaskService over gRPC.", "tsenor-server");
   app.set_version_flag("--version", "tsenor-server " TSENOR_VERSION);
   app.set_config("--config", "", "TOML file of flags, without their dashes");
