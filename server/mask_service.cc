@@ -134,7 +134,10 @@ class SolveStreamCall final
     if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    session_.reset();  // before anything else goes: until then this call may be abandoned
+    delete this;
+  }
 
  private:
   void Read() override { StartRead(&request_); }
@@ -159,6 +162,8 @@ class SolveStreamCall final
     if (writing_ && absl::IsDeadlineExceeded(status)) context_->TryCancel();
     ServerBidiReactor::Finish(ToGrpc(status));
   }
+
+  void Abandon() override { context_->TryCancel(); }
 
   grpc::CallbackServerContext* const context_;
   RpcRecord record_;
@@ -194,7 +199,10 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
     if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    session_.reset();  // before anything else goes: until then this call may be abandoned
+    delete this;
+  }
 
  private:
   void Read() override {
@@ -246,6 +254,8 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
     record_.EndsWith(status);
     ServerUnaryReactor::Finish(ToGrpc(status));
   }
+
+  void Abandon() override { context_->TryCancel(); }
 
   grpc::CallbackServerContext* const context_;
   const v1::SolveRequest& request_;

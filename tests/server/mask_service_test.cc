@@ -222,6 +222,36 @@ TEST_F(ServiceTest, AStreamOnWhichNothingArrivesIsEnded) {
   ExpectHealthy();
 }
 
+// All its masks are on their way, and nothing is due any more; but what the client does not read
+// keeps the summary, and with it the end, in the transport.
+TEST_F(ServiceTest, AnEndedStreamThatNobodyReadsGivesItsPlaceUp) {
+  limits_.idle_timeout = std::chrono::milliseconds(500);
+  limits_.max_streams = 1;
+  Start();
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // a stream's window stays at 65,535 bytes
+  const auto stub = v1::MaskService::NewStub(grpc::CreateCustomChannel(
+      server_->addresses().front(), grpc::InsecureChannelCredentials(), arguments));
+  // 231 masks of 256 bytes, in messages of some 280 bytes, fill the window but for less than the
+  // name, which the summary repeats.
+  constexpr int64_t kRows = 231 * 32;
+  v1::TensorHeader header = MakeHeader(kRows, 64, 1, 2);
+  header.set_name(std::string(1024, 'x'));
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  for (const auto& message : Messages(header, ToBytes(Weights(kRows, 64)), 1 << 18)) {
+    ASSERT_TRUE(stream->Write(message));
+  }
+  stream->WritesDone();
+  const auto other = MakeStub(server_->addresses().front());
+  const auto messages = Messages(MakeHeader(8, 8, 1, 2), ToBytes(Weights(8, 8)), 100);
+  EXPECT_TRUE(WaitUntil([&] { return SolveStream(*other, messages).status.ok(); }));
+  v1::SolveStreamResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
 TEST_F(ServiceTest, ABackendThatFailsIsUnavailable) {
   Start();
   solver_.FailWith(absl::UnavailableError("device lost"));
