@@ -96,9 +96,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
   AddSeconds(app, "drain-timeout", flags.drain_timeout,
              "How long SIGTERM waits for RPCs in flight");
+  AddSeconds(app, "drain-delay", flags.drain_delay,
+             "How long after SIGTERM new RPCs are still taken, while health says NOT_SERVING");
   AddBytes(app, "memory-budget", limits.memory_budget_bytes, "Memory for tensors in flight");
   AddBytes(app, "max-tensor-bytes", limits.max_tensor_bytes, "Greatest tensor");
   AddBytes(app, "max-message-bytes", limits.max_message_bytes, "Greatest message, either way");
+  AddBytes(app, "stream-window", limits.stream_window_bytes,
+           "What a client may send on one stream before the server wants it");
   AddBytes(app, "piece-bytes", limits.piece_bytes, "Memory that one piece of a tensor aims at");
   Add(app, "stream-pieces", limits.stream_pieces, "Pieces of one stream in memory at once");
   Add(app, "max-streams", limits.max_streams, "Tensors in flight at once");
@@ -113,6 +117,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
       app, "max-batch-time", flags.batch.max_batch_time,
       "How long a batch may take, as its weights cost last; a single piece may exceed it; 0: "
       "no bound");
+  AddSeconds(app, "priority-ageing", flags.batch.priority_ageing,
+             "How long a tensor waits until it counts as one priority higher; 0: priorities do not "
+             "count");
   AddSeconds(app, "max-batch-delay", flags.batch.max_batch_delay,
              "How long an idle worker waits for a batch to fill");
 }

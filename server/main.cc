@@ -130,10 +130,10 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   const int signal = WaitForEnd(end_signals, *backends);
   spdlog::info("{}: draining for at most {} s",
                signal > 0 ? fmt::format("received {}", strsignal(signal)) : "no solver is left",
-               Seconds(flags.drain_timeout));
+               Seconds(flags.drain_delay + flags.drain_timeout));
   // From here on the default applies: a second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &end_signals, nullptr);
-  if (!(*server)->Drain(flags.drain_timeout)) {
+  if (!(*server)->Drain(flags.drain_timeout, flags.drain_delay)) {
     spdlog::warn("cancelled the calls that were left after the drain timeout");
   }
   engine.Stop();

@@ -124,6 +124,22 @@ TEST(ServerProcess, SigtermLetsCallsInFlightFinish) {
   EXPECT_EQ(server.program().Wait().exit_code, 0);
 }
 
+// Load balancers need time to hear that a server drains: until then their calls are served.
+TEST(ServerProcess, ServesDuringTheDrainDelay) {
+  ServerProgram server({"--drain-delay", "2", "--health-listen", "127.0.0.1:0"});
+  const std::string probes = server.program().WaitForLine("health on ");
+  const auto start = std::chrono::steady_clock::now();
+  server.program().Signal(SIGTERM);
+  while (CheckHealth(probes, "") == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(CheckHealth(probes, ""), 2);
+  if (std::chrono::steady_clock::now() - start <
+      std::chrono::seconds(1)) {  // else too busy to tell
+    ExpectServes(server.address());
+  }
+  EXPECT_EQ(server.program().Wait().exit_code, 0);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+}
+
 TEST(ServerProcess, TheDrainEndsAfterItsTimeout) {
   ServerProgram server({"--drain-timeout", "0.3"});
   const auto stub = MakeStub(server.address());
