@@ -139,6 +139,32 @@ TEST_F(ServiceTest, AClientIdSaysWhoseShareACallIsPartOf) {
   }
 }
 
+TEST_F(ServiceTest, AHigherPriorityGoesFirst) {
+  Start();
+  solver_.Block();
+  std::thread busy([this] { ExpectHealthy(); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::vector<std::thread> clients;
+  const std::vector<int> priorities = {0, -2, 3};
+  for (size_t k = 0; k < priorities.size(); ++k) {
+    const auto columns =
+        static_cast<uint64_t>(8 * (k + 2));  // by which the solver tells them apart
+    clients.emplace_back([this, columns, priority = priorities[k]] {
+      v1::TensorHeader header = MakeHeader(2, columns, 1, 2);
+      header.set_priority(priority);
+      const auto data = ToBytes(Weights(2, static_cast<int64_t>(columns)));
+      EXPECT_TRUE(SolveStream(*stub_, Messages(header, data, 64)).status.ok());
+    });
+    // All of one client, which otherwise keep their order.
+    const double queued = 2 * 8 * std::vector<double>{2, 5, 9}[k];
+    ASSERT_TRUE(WaitUntil([&] { return Gauge("tsenor_queue_elements") == queued; }));
+  }
+  solver_.Unblock();
+  busy.join();
+  for (std::thread& client : clients) client.join();
+  EXPECT_THAT(solver_.calls().back().tile_columns, ElementsAre(32, 16, 24));
+}
+
 TEST_F(ServiceTest, CancellationFreesTheMemoryOfQueuedWork) {
   Start();
   solver_.Block();
