@@ -94,6 +94,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0, 1024));
   Add(app, "log-level", flags.log_level, "debug, info, warn, error or off")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  Add(app, "log-format", flags.log_format, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}));
   AddSeconds(app, "drain-timeout", flags.drain_timeout,
              "How long SIGTERM waits for RPCs in flight");
   AddSeconds(app, "drain-delay", flags.drain_delay,

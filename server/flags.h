@@ -24,6 +24,7 @@ struct Flags {
   std::vector<int> devices;       // of backend cuda; empty: all GPUs that can be used
   int threads = 0;                // of the CPU backend; 0: one per core
   std::string log_level = "info";
+  std::string log_format = "text";  // or json
   Duration drain_delay = Duration::zero();
   Duration drain_timeout = std::chrono::seconds(30);  // after the delay
   Limits limits;

@@ -23,6 +23,7 @@
 #include "server/clock.h"
 #include "server/engine.h"
 #include "server/flags.h"
+#include "server/log_format.h"
 #include "server/metrics.h"
 #include "server/server.h"
 #include "server/weights_directory.h"
@@ -149,6 +150,7 @@ int main(int argc, char** argv) {
   const ParsedFlags parsed = ParseFlags(argc, argv, std::cout, std::cerr);
   if (!parsed.flags.has_value()) return parsed.exit_code;
   spdlog::set_default_logger(spdlog::stderr_logger_mt("tsenor-server"));
+  spdlog::set_formatter(MakeLogFormatter(parsed.flags->log_format == "json"));
   spdlog::set_level(spdlog::level::from_str(parsed.flags->log_level));
   KeepFreedBuffers();
   const absl::Status status = Serve(*parsed.flags, BlockEndSignals());

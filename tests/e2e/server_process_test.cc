@@ -31,6 +31,7 @@ using testing::HeaderMessage;
 using testing::MakeHeader;
 using testing::MakeStub;
 using testing::Messages;
+using ::testing::Not;
 using testing::ServerProgram;
 using testing::SolveStream;
 
@@ -274,6 +275,30 @@ TEST(ServerProcess, IsSmallAgainAfterManyLargeHeaders) {
   ExpectServes(server.address());
 }
 #endif
+
+TEST(ServerProcess, LogsFailedCallsAsJsonWithTheirIdAndWithoutTheirToken) {
+  const TemporaryDirectory directory;
+  WriteWholeFile(directory / "tokens", "a-token-of-this-test\n");
+  ServerProgram server({"--log-level", "debug", "--log-format", "json", "--token-file",
+                        directory / "tokens", "--allow-plaintext-token"});
+  const auto stub = MakeStub(server.address());
+  for (const char* token : {"Bearer a-token-of-this-test", "Bearer a-token-of-nobody"}) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", "call-of-this-test");
+    context.AddMetadata("authorization", token);
+    v1::SolveRequest request;
+    *request.mutable_header() = MakeHeader(8, 8, 9, 4);  // n > m
+    v1::SolveResponse response;
+    EXPECT_FALSE(stub->Solve(&context, request, &response).ok());
+  }
+  server.program().Signal(SIGTERM);
+  const std::string log = server.program().Wait().err;
+  EXPECT_THAT(log, HasSubstr("\"request_id\":\"call-of-this-test\",\"method\":\"Solve\","
+                             "\"code\":\"INVALID_ARGUMENT\",\"peer\":\"ipv4:127.0.0.1:"));
+  EXPECT_THAT(log, HasSubstr("\"code\":\"UNAUTHENTICATED\""));
+  EXPECT_THAT(log, Not(HasSubstr("a-token-of")));
+  EXPECT_THAT(log, HasSubstr("\"level\":\"info\",\"message\":\"stopped\"}"));
+}
 
 TEST(ServerProcess, RefusesAFileWithUnknownKeys) {
   const TemporaryDirectory directory;

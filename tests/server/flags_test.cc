@@ -151,6 +151,7 @@ TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
            {"stray"},
            {"--threads", "-1"},
            {"--stream-window", "1KiB"},
+           {"--log-format", "xml"},
            {"--stream-window", "1GiB"},
            {"--backend", "abacus"},
            {"--backend", "cuda", "--devices", "-1"},

@@ -278,6 +278,24 @@ TEST_F(ServiceTest, AnEndedStreamThatNobodyReadsGivesItsPlaceUp) {
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
+TEST_F(ServiceTest, EveryCallHasAnId) {
+  Start();
+  const auto id_of = [this](const std::string& given) {
+    grpc::ClientContext context;
+    if (!given.empty()) context.AddMetadata("x-request-id", given);
+    v1::GetServerInfoResponse info;
+    EXPECT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+    const auto& trailing = context.GetServerTrailingMetadata();
+    const auto id = trailing.find("x-request-id");
+    return id == trailing.end() ? "" : std::string(id->second.data(), id->second.size());
+  };
+  EXPECT_EQ(id_of("mine-7"), "mine-7");
+  EXPECT_EQ(id_of(std::string(500, 'x')), std::string(128, 'x'));
+  const std::string first = id_of("");
+  EXPECT_NE(first, "");
+  EXPECT_NE(id_of(""), first);
+}
+
 TEST_F(ServiceTest, ABackendThatFailsIsUnavailable) {
   Start();
   solver_.FailWith(absl::UnavailableError("device lost"));
