@@ -122,7 +122,10 @@ def overload(table, arguments):
             rate = ["--rate", 5 * capacity, "--max-in-flight", 4096, "--timeout", 30, *tensor]
             level = load.load(arguments.bin_dir, server.address, arguments.overload_seconds, *rate)
         busy = (server.metric("tsenor_solver_seconds_total") - busy) / (time.monotonic() - start)
+        recovery = time.monotonic()
+        recovered = server.metric("tsenor_solver_seconds_total")
         again = load.load(arguments.bin_dir, server.address, arguments.seconds, "--warm-up", 0, *closed)
+        recovered = (server.metric("tsenor_solver_seconds_total") - recovered) / (time.monotonic() - recovery)
         left = server.metric("tsenor_memory_used_bytes")
     # Other programs come and go: the capacity before and after.
     capacity = (capacity + again["masks_per_second"]) / 2
@@ -133,6 +136,7 @@ def overload(table, arguments):
     what = f"capacity {capacity:.1f}/s, five times that for {seconds:.0f} s: throughput"
     table.judge("overload", what, f"{100 * share:.1f} %", ">= 95 %", share >= 0.95)
     table.fact("overload", "time in which the solver was busy", f"{100 * busy:.1f} %")
+    table.fact("overload", "the same right after it, start and end of the load included", f"{100 * recovered:.1f} %")
     memory = f"{resident() / MIB:.0f} MiB"
     table.judge("overload", "resident memory at most", memory, f"{budget // MIB} MiB", resident() < budget)
     what = f"{level['masks']} answered, {refused} RESOURCE_EXHAUSTED, others"
