@@ -6,8 +6,8 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace tsenor::server {
 namespace {
@@ -21,6 +21,19 @@ std::string Utc(spdlog::log_clock::time_point time) {
   const auto since_epoch = duration_cast<milliseconds>(time.time_since_epoch()).count();
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
                      fmt::gmtime(static_cast<std::time_t>(since_epoch / 1000)), since_epoch % 1000);
+}
+
+// What is no printable ASCII character, and the backslash, as \xNN.
+std::string OneLine(absl::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    if (c >= ' ' && c <= '~' && c != '\\') {
+      line += c;
+    } else {
+      absl::StrAppend(&line, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+    }
+  }
+  return line;
 }
 
 class JsonFormatter final : public spdlog::formatter {
@@ -46,10 +59,9 @@ class TextFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
     if (current_fields == nullptr) return pattern_.format(message, line);
-    std::string text =
-        absl::CHexEscape({message.payload.data(), message.payload.size()});  // of one line
+    std::string text = OneLine({message.payload.data(), message.payload.size()});
     for (const auto& [name, value] : *current_fields) {
-      absl::StrAppend(&text, " ", name, "=", absl::CHexEscape(value));
+      absl::StrAppend(&text, " ", name, "=", OneLine(value));
     }
     spdlog::details::log_msg with_fields = message;
     with_fields.payload = text;

@@ -21,7 +21,7 @@ void LogWith(spdlog::level::level_enum level, const LogFields& fields, const std
 
 // `json`: a line is an object with "time" (UTC, RFC 3339, milliseconds), "level", "message", and
 // the fields, all strings; bytes that are no UTF-8 are replaced. Otherwise spdlog's own form, with
-// name=value behind the message; control characters, backslashes and bytes beyond ASCII as in C.
+// name=value behind the message; what is no printable ASCII character, and the backslash, as \xNN.
 std::unique_ptr<spdlog::formatter> MakeLogFormatter(bool json);
 
 }  // namespace tsenor::server

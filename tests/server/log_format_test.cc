@@ -76,6 +76,8 @@ TEST_F(LogFormatTest, TextHasTheFieldsBehindTheMessage) {
   out_.str("");
   spdlog::info("plain");
   EXPECT_THAT(out_.str(), EndsWith("[test] [info] plain\n"));
+  LogWith(spdlog::level::info, {{"name", "a\\\n\xff"}}, "the \"file\"\t");
+  EXPECT_THAT(out_.str(), EndsWith("[info] the \"file\"\\x09 name=a\\x5c\\x0a\\xff\n"));
 }
 
 }  // namespace
