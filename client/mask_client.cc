@@ -26,6 +26,9 @@ constexpr std::chrono::milliseconds kReasonTimeout{200};
 // How late a stop may be seen while the channel connects.
 constexpr std::chrono::milliseconds kStopInterval{50};
 
+// What a chunk's message has besides its data, at most: offset, checksum, lengths and tags.
+constexpr uint64_t kChunkOverhead = 64;
+
 // gRPC waits 1 s, 1.6 s, ... up to 2 min between its attempts to connect. A server that restarts is
 // back within seconds, and an attempt costs next to nothing.
 constexpr int kFirstReconnectMs = 100;
@@ -55,6 +58,9 @@ MaskClient::MaskClient(std::string address, const ClientOptions& options,
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectAttemptMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  // An address may stand for several servers (a name with several addresses, a list after "ipv4:"):
+  // tensors go to them in turn, and to the others while one restarts.
+  arguments.SetLoadBalancingPolicyName("round_robin");
   if (const std::string& name = options_.security.tls_server_name; !name.empty()) {
     arguments.SetSslTargetNameOverride(name);
   }
@@ -112,6 +118,7 @@ absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfoUntil(
   const grpc::Status status = stub_->GetServerInfo(&context, {}, &response);
   if (!status.ok() && stop.stop_requested()) return Interrupted();
   if (!status.ok()) return ToAbslStatus(status);
+  max_message_bytes_ = response.limits().max_message_bytes();
   return response;
 }
 
@@ -123,6 +130,10 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
     return absl::InvalidArgumentError("header.shape must have two values, each at least 1");
   }
   const Clock::time_point deadline = Clock::now() + options_.solve_timeout;
+  ClientOptions options = options_;
+  if (const uint64_t most = max_message_bytes_; most > kChunkOverhead) {
+    options.chunk_bytes = std::min<uint64_t>(options.chunk_bytes, most - kChunkOverhead);
+  }
   Backoff backoff(options_.retry, std::random_device{}());
   absl::Status failure = absl::UnavailableError("no attempt was made");  // the last attempt's
   // What the sink refuses stays refused, whatever its code: a full disk is no full server.
@@ -136,7 +147,7 @@ absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader&
                                        options_.solve_timeout.count(), " ms had passed)"));
     }
     absl::StatusOr<v1::SolveSummary> summary =
-        StreamTensor(*stub_, header, source, own_sink, options_, deadline, stop);
+        StreamTensor(*stub_, header, source, own_sink, options, deadline, stop);
     if (!sink_error.ok()) return sink_error;
     if (summary.ok() || !IsRetryable(summary.status())) return summary;
     if (!backoff.MayRetry()) {

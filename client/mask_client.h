@@ -1,6 +1,7 @@
 // The client library: sends tensors to a tsenor.v1.MaskService and receives their masks.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +25,8 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   // Longest time of one SolveTensor(), all attempts included.
   std::chrono::milliseconds solve_timeout{3'600'000};
-  // Bytes of a tensor in one message; >= 1. Large enough that the cost of a message does not count,
-  // small enough that the first block rows are on their way early.
+  // Bytes of a tensor in one message, at most; >= 1. Large enough that the cost of a message does
+  // not count, small enough that the first block rows are on their way early.
   size_t chunk_bytes = size_t{1} << 20;
   // Largest message that is accepted from the server, in bytes: a mask chunk of 64 MiB is 128 rows
   // of 4 million columns.
@@ -78,8 +79,8 @@ class MaskClient {
 
   const std::string& address() const { return address_; }
 
-  // Asks what the server is and can do. A stop of `stop` cancels. Errors: those of AddToken() and
-  // of the RPC.
+  // Asks what the server is and can do; from then on no chunk is longer than what it takes. A stop
+  // of `stop` cancels. Errors: those of AddToken() and of the RPC.
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(const std::stop_token& stop = {}) const;
 
   // Solves one tensor: streams `source` out while mask rows come in, on the calling thread, to
@@ -111,6 +112,8 @@ class MaskClient {
   const ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::MaskService::Stub> stub_;  // thread-safe itself
+  // limits.max_message_bytes of the last GetServerInfo(); 0: not known.
+  mutable std::atomic<uint64_t> max_message_bytes_ = 0;
 };
 
 }  // namespace tsenor::client

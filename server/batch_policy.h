@@ -15,6 +15,10 @@ struct BatchConfig {
   // A batch of this many elements is full: a larger one would not run faster, only answer later. A
   // single piece may exceed it.
   int64_t max_batch_elements = int64_t{4} << 20;
+  // A batch that is expected to take this long is full, too, by what its problem's weights cost
+  // last (QueueState::seconds_per_element): it is how long others wait, and weights of one method
+  // cost a hundred times those of another. 0: no bound.
+  Duration max_batch_time = Duration::zero();
   // How long an idle worker waits for a batch to fill, counted from its oldest piece. 0: not at
   // all; batches then fill only while workers are busy, which costs nobody time.
   Duration max_batch_delay = Duration::zero();
@@ -26,9 +30,10 @@ struct BatchConfig {
 // What is queued for one problem: pieces that may share a batch.
 struct QueueState {
   int64_t elements = 0;
-  int64_t pieces = 0;  // >= 1
-  Time oldest;         // when the piece that waits longest was queued
-  Turn first;          // of the piece that goes next
+  int64_t pieces = 0;              // >= 1
+  Time oldest;                     // when the piece that waits longest was queued
+  Turn first;                      // of the piece that goes next
+  double seconds_per_element = 0;  // of its problem, solved last; 0: not known
 };
 
 // What a worker does next.

@@ -200,6 +200,7 @@ absl::StatusOr<TensorSpec> FromProto(const v1::TensorHeader& header) {
   if (absl::Status status = ConvertOptions(header, spec.problem.options); !status.ok()) {
     return status;
   }
+  spec.priority = header.priority();
   if (header.has_file()) {
     const v1::FileRange& file = header.file();
     spec.file = {.path = file.path(),

@@ -87,7 +87,7 @@ void Dispatcher::Work(Solver& solver) {
   ++idle_workers_;
   while (refusal_.ok() && solver.health().ok()) {
     const Time now = clock_.Now();
-    const std::vector<QueueState> states = queue_.states(now);
+    const std::vector<QueueState> states = States(now);
     const BatchDecision decision = DecideBatch(states, idle_workers_, now, config_);
     switch (decision.action) {
       case BatchDecision::kSleep:
@@ -103,7 +103,7 @@ void Dispatcher::Work(Solver& solver) {
         --idle_workers_;
         lock.unlock();
         Drop(std::move(dead), now);
-        if (!pieces.empty()) SolveBatch(solver, std::move(pieces));
+        if (!pieces.empty()) SolveBatch(solver, std::move(pieces), decision.max_elements);
         lock.lock();
         ++idle_workers_;
         break;
@@ -119,13 +119,29 @@ void Dispatcher::Work(Solver& solver) {
   if (last) Close(NoSolverLeft());
 }
 
-void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces) {
+std::vector<QueueState> Dispatcher::States(Time now) const {
+  std::vector<QueueState> states = queue_.states(now);
+  const std::vector<const Problem*> problems = queue_.problems();
+  for (size_t k = 0; k < states.size(); ++k) {
+    states[k].seconds_per_element = cost_.seconds_per_element(*problems[k]);
+  }
+  return states;
+}
+
+void Dispatcher::NoteCost(const BatchReport& report) {
+  if (!report.status.ok()) return;
+  const std::lock_guard lock(mutex_);
+  cost_.Record(report.problem, report.elements, report.seconds);
+}
+
+void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces,
+                            int64_t full_elements) {
   ReportTaken(pieces);
   BatchReport report;
   report.backend = solver.info().name;
   report.problem = pieces.front()->problem;
   report.pieces = static_cast<int64_t>(pieces.size());
-  report.full_elements = config_.max_batch_elements;
+  report.full_elements = full_elements;
   std::vector<Tile> tiles;
   tiles.reserve(pieces.size());
   const Time taken = clock_.Now();
@@ -152,6 +168,7 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
     if (!report.status.ok()) continue;
     for (const SolveStats& stats : piece->stats) report.stats += stats;
   }
+  NoteCost(report);
   observer_.OnBatch(report);
   for (std::unique_ptr<Piece>& piece : pieces) {
     piece->ReleaseWeights();

@@ -14,6 +14,7 @@
 #include "server/observer.h"
 #include "server/piece.h"
 #include "server/request_queue.h"
+#include "server/solve_cost.h"
 #include "solver/solver.h"
 
 namespace tsenor::server {
@@ -42,12 +43,17 @@ class Dispatcher final : public PieceScheduler {
 
  private:
   void Work(Solver& solver);
-  // Solves one batch and hands its pieces back.
-  void SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces);
+  // The queues, with what their problems cost. REQUIRES: mutex_ is held.
+  std::vector<QueueState> States(Time now) const;
+  // Solves one batch and hands its pieces back. `full_elements`: of a full batch.
+  void SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> pieces,
+                  int64_t full_elements);
   // Counts and hands back pieces that no solver saw.
   void Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now);
   // From now on no piece is accepted, and no batch begun; what is queued is handed back.
   void Close(const absl::Status& why);
+  // Takes note of what a batch has cost.
+  void NoteCost(const BatchReport& report);
   // When `solver` began on a batch that was `taken` and is `solved`: not before it had solved the
   // last one. What it keeps in flight beside that waits for the device, as if in the queue.
   Time BeganAt(const Solver& solver, Time taken, Time solved);
@@ -61,6 +67,7 @@ class Dispatcher final : public PieceScheduler {
   std::mutex mutex_;
   std::condition_variable changed_;              // queue_ or refusal_; or a worker ends
   RequestQueue queue_{config_.priority_ageing};  // guarded by mutex_
+  SolveCost cost_;                               // guarded by mutex_
   int idle_workers_ = 0;                         // guarded by mutex_
   int workers_left_ = 0;                         // whose solver is not lost; guarded by mutex_
   std::map<const Solver*, Time> last_solved_;    // guarded by mutex_

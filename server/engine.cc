@@ -78,6 +78,7 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, std::s
   *place = session;
   // The peer's pointer keeps the session and its place; pieces keep the session alone.
   return std::shared_ptr<Session>(session.get(), [this, place, session](Session*) mutable {
+    session->Detach();
     {
       std::lock_guard guard(mutex_);
       sessions_.erase(place);

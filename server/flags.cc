@@ -7,6 +7,10 @@
 namespace tsenor::server {
 namespace {
 
+// A small tensor waits for two batches at most: short ones, for its sake. The CPU solver's threads
+// go on from one to the next.
+constexpr Duration kMaxBatchTime = std::chrono::milliseconds(2);
+
 // --max-batch-elements is TSENOR_SERVER_MAX_BATCH_ELEMENTS.
 std::string EnvironmentName(const std::string& flag) {
   std::string name = "TSENOR_SERVER_";
@@ -90,11 +94,17 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0, 1024));
   Add(app, "log-level", flags.log_level, "debug, info, warn, error or off")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
+  Add(app, "log-format", flags.log_format, "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}));
   AddSeconds(app, "drain-timeout", flags.drain_timeout,
              "How long SIGTERM waits for RPCs in flight");
+  AddSeconds(app, "drain-delay", flags.drain_delay,
+             "How long after SIGTERM new RPCs are still taken, while health says NOT_SERVING");
   AddBytes(app, "memory-budget", limits.memory_budget_bytes, "Memory for tensors in flight");
   AddBytes(app, "max-tensor-bytes", limits.max_tensor_bytes, "Greatest tensor");
   AddBytes(app, "max-message-bytes", limits.max_message_bytes, "Greatest message, either way");
+  AddBytes(app, "stream-window", limits.stream_window_bytes,
+           "What a client may send on one stream before the server wants it");
   AddBytes(app, "piece-bytes", limits.piece_bytes, "Memory that one piece of a tensor aims at");
   Add(app, "stream-pieces", limits.stream_pieces, "Pieces of one stream in memory at once");
   Add(app, "max-streams", limits.max_streams, "Tensors in flight at once");
@@ -105,6 +115,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "max-batch-elements", flags.batch.max_batch_elements,
       "Weights of a full batch; 0: what the backend calls efficient")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  AddSeconds(
+      app, "max-batch-time", flags.batch.max_batch_time,
+      "How long a batch may take, as its weights cost last; a single piece may exceed it; 0: "
+      "no bound");
+  AddSeconds(app, "priority-ageing", flags.batch.priority_ageing,
+             "How long a tensor waits until it counts as one priority higher; 0: priorities do not "
+             "count");
   AddSeconds(app, "max-batch-delay", flags.batch.max_batch_delay,
              "How long an idle worker waits for a batch to fill");
 }
@@ -114,6 +131,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
 ParsedFlags ParseFlags(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
   Flags flags;
   flags.batch.max_batch_elements = 0;
+  flags.batch.max_batch_time = kMaxBatchTime;
   CLI::App app("Serves transposable N:M masks: tsenor.v1.MaskService over gRPC.", "tsenor-server");
   app.set_version_flag("--version", "tsenor-server " TSENOR_VERSION);
   app.set_config("--config", "", "TOML file of flags, without their dashes");

@@ -24,7 +24,9 @@ struct Flags {
   std::vector<int> devices;       // of backend cuda; empty: all GPUs that can be used
   int threads = 0;                // of the CPU backend; 0: one per core
   std::string log_level = "info";
-  Duration drain_timeout = std::chrono::seconds(30);
+  std::string log_format = "text";  // or json
+  Duration drain_delay = Duration::zero();
+  Duration drain_timeout = std::chrono::seconds(30);  // after the delay
   Limits limits;
   BatchConfig batch;  // max_batch_elements 0: what the backend calls efficient
 };

@@ -20,12 +20,16 @@ absl::Status ValidateLimits(const Limits& limits) {
   // Protobuf's own limit is 2 GiB; below 64 KiB a header with column norms would hardly fit.
   constexpr int64_t kLeastMessage = int64_t{64} << 10;
   constexpr int64_t kGreatestMessage = int64_t{1} << 30;
+  // HTTP/2's own default, and a 64th of what it allows.
+  constexpr int64_t kLeastWindow = 65'535;
+  constexpr int64_t kGreatestWindow = int64_t{32} << 20;
   const int64_t greatest_piece =
       std::min(limits.memory_budget_bytes / 4, limits.max_message_bytes / 2);
   for (const absl::Status& status :
        {InRange("memory-budget", limits.memory_budget_bytes, kLeastBudget, kGreatest),
         InRange("max-tensor-bytes", limits.max_tensor_bytes, 1, kGreatest),
         InRange("max-message-bytes", limits.max_message_bytes, kLeastMessage, kGreatestMessage),
+        InRange("stream-window", limits.stream_window_bytes, kLeastWindow, kGreatestWindow),
         InRange("piece-bytes", limits.piece_bytes, 1, greatest_piece),
         InRange("stream-pieces", limits.stream_pieces, 1, 1 << 20),
         InRange("min-stream-rate", limits.min_stream_rate, 0, kGreatest),

@@ -18,6 +18,10 @@ struct Limits {
   int64_t max_tensor_bytes = int64_t{64} << 30;
   // One message in either direction: what the transport may hold for one stream besides the budget.
   int64_t max_message_bytes = int64_t{16} << 20;
+  // What a client may send on one stream before the session asks for it: what a stream that the
+  // server does not read holds besides the budget and one message. Bounds a stream's speed, too, to
+  // one window a round trip: 100 MB/s over 10 ms with the default.
+  int64_t stream_window_bytes = int64_t{1} << 20;
   // Memory that one piece aims at: small enough that masks come back early and clients take turns,
   // large enough that a piece's fixed costs do not show.
   int64_t piece_bytes = int64_t{4} << 20;

@@ -23,6 +23,7 @@
 #include "server/clock.h"
 #include "server/engine.h"
 #include "server/flags.h"
+#include "server/log_format.h"
 #include "server/metrics.h"
 #include "server/server.h"
 #include "server/weights_directory.h"
@@ -130,10 +131,10 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   const int signal = WaitForEnd(end_signals, *backends);
   spdlog::info("{}: draining for at most {} s",
                signal > 0 ? fmt::format("received {}", strsignal(signal)) : "no solver is left",
-               Seconds(flags.drain_timeout));
+               Seconds(flags.drain_delay + flags.drain_timeout));
   // From here on the default applies: a second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &end_signals, nullptr);
-  if (!(*server)->Drain(flags.drain_timeout)) {
+  if (!(*server)->Drain(flags.drain_timeout, flags.drain_delay)) {
     spdlog::warn("cancelled the calls that were left after the drain timeout");
   }
   engine.Stop();
@@ -149,6 +150,7 @@ int main(int argc, char** argv) {
   const ParsedFlags parsed = ParseFlags(argc, argv, std::cout, std::cerr);
   if (!parsed.flags.has_value()) return parsed.exit_code;
   spdlog::set_default_logger(spdlog::stderr_logger_mt("tsenor-server"));
+  spdlog::set_formatter(MakeLogFormatter(parsed.flags->log_format == "json"));
   spdlog::set_level(spdlog::level::from_str(parsed.flags->log_level));
   KeepFreedBuffers();
   const absl::Status status = Serve(*parsed.flags, BlockEndSignals());

@@ -7,11 +7,15 @@
 #include <chrono>
 #include <iterator>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "proto/wire/crc32c.h"
 #include "server/convert.h"
+#include "server/log_format.h"
 
 namespace tsenor::server {
 namespace {
@@ -46,17 +50,39 @@ std::string ClientOf(const grpc::CallbackServerContext& context) {
   return "id:" + std::string(id->second.data(), std::min(id->second.size(), kMaxClientIdBytes));
 }
 
-// Counts one RPC. Thread-compatible.
+// By which a call can be found in the logs of its client, of what lies between, and here.
+constexpr char kRequestIdKey[] = "x-request-id";
+
+// Bytes of it that count.
+constexpr size_t kMaxRequestIdBytes = 128;
+
+// The id that the client has given its call, or one that no other call of any server has, nearly
+// for certain.
+std::string RequestIdOf(const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto id = metadata.find(kRequestIdKey);
+  if (id != metadata.end() && !id->second.empty()) {
+    return std::string(id->second.data(), std::min(id->second.size(), kMaxRequestIdBytes));
+  }
+  static const uint32_t process = std::random_device()();
+  static std::atomic<uint64_t> calls = 0;
+  return absl::StrCat(absl::Hex(process, absl::kZeroPad8), "-", ++calls);
+}
+
+// Counts one RPC, and logs it if it fails. Thread-compatible.
 class RpcRecord {
  public:
-  RpcRecord(Engine& engine, const char* method)
-      : engine_(engine), method_(method), started_(engine.clock().Now()) {
+  // Names the call to the client, too, in the trailing metadata. `context` outlives the record.
+  RpcRecord(Engine& engine, const char* method, grpc::CallbackServerContext& context)
+      : engine_(engine), method_(method), context_(context), started_(engine.clock().Now()) {
     engine_.observer().OnRpcStarted(method_);
+    request_id_ = RequestIdOf(context);
+    context.AddTrailingMetadata(kRequestIdKey, request_id_);
   }
   ~RpcRecord() {
-    engine_.observer().OnRpcHandled(method_, status_.code(),
-                                    Seconds(engine_.clock().Now() - started_));
-    if (!status_.ok()) spdlog::debug("{}: {}", method_, status_.ToString());
+    const double seconds = Seconds(engine_.clock().Now() - started_);
+    engine_.observer().OnRpcHandled(method_, status_.code(), seconds);
+    if (!status_.ok() && spdlog::should_log(spdlog::level::debug)) LogFailure(seconds);
   }
   RpcRecord(const RpcRecord&) = delete;
   RpcRecord& operator=(const RpcRecord&) = delete;
@@ -73,8 +99,20 @@ class RpcRecord {
   void EndsWith(const absl::Status& status) { status_ = status; }
 
  private:
+  void LogFailure(double seconds) const {
+    LogWith(spdlog::level::debug,
+            {{"request_id", request_id_},
+             {"method", method_},
+             {"code", absl::StatusCodeToString(status_.code())},
+             {"peer", context_.peer()},
+             {"seconds", absl::StrFormat("%.6f", seconds)}},
+            std::string(status_.message()));
+  }
+
   Engine& engine_;
   const char* const method_;
+  const grpc::CallbackServerContext& context_;
+  std::string request_id_;
   const Time started_;
   absl::Status status_;
 };
@@ -89,7 +127,7 @@ class SolveStreamCall final
   // `authentic`: not OK for a stranger, who is told so and nothing else.
   SolveStreamCall(Engine& engine, grpc::CallbackServerContext* context,
                   const absl::Status& authentic)
-      : context_(context), record_(engine, "SolveStream") {
+      : context_(context), record_(engine, "SolveStream", *context) {
     if (!authentic.ok()) {
       SolveStreamCall::Fail(authentic);
       return;
@@ -134,7 +172,10 @@ class SolveStreamCall final
     if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    session_.reset();  // before anything else goes: until then this call may be abandoned
+    delete this;
+  }
 
  private:
   void Read() override { StartRead(&request_); }
@@ -160,6 +201,8 @@ class SolveStreamCall final
     ServerBidiReactor::Finish(ToGrpc(status));
   }
 
+  void Abandon() override { context_->TryCancel(); }
+
   grpc::CallbackServerContext* const context_;
   RpcRecord record_;
   std::shared_ptr<Session> session_;  // null if it was not admitted
@@ -175,7 +218,10 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
   // `authentic`: as of SolveStreamCall.
   SolveCall(Engine& engine, grpc::CallbackServerContext* context, const v1::SolveRequest* request,
             v1::SolveResponse* response, const absl::Status& authentic)
-      : context_(context), request_(*request), response_(*response), record_(engine, "Solve") {
+      : context_(context),
+        request_(*request),
+        response_(*response),
+        record_(engine, "Solve", *context) {
     record_.Received(request_);
     if (!authentic.ok()) {
       SolveCall::Fail(authentic);
@@ -194,7 +240,10 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
     if (session_ != nullptr) session_->OnCancel(GivenUp(*context_));
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    session_.reset();  // before anything else goes: until then this call may be abandoned
+    delete this;
+  }
 
  private:
   void Read() override {
@@ -247,6 +296,8 @@ class SolveCall final : public grpc::ServerUnaryReactor, private SessionPeer {
     ServerUnaryReactor::Finish(ToGrpc(status));
   }
 
+  void Abandon() override { context_->TryCancel(); }
+
   grpc::CallbackServerContext* const context_;
   const v1::SolveRequest& request_;
   v1::SolveResponse& response_;
@@ -291,7 +342,7 @@ grpc::ServerUnaryReactor* MaskService::Solve(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* MaskService::GetServerInfo(grpc::CallbackServerContext* context,
                                                      const v1::GetServerInfoRequest* request,
                                                      v1::GetServerInfoResponse* response) {
-  RpcRecord record(engine_, "GetServerInfo");
+  RpcRecord record(engine_, "GetServerInfo", *context);
   record.Received(*request);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = Authenticate(*context);

@@ -29,7 +29,7 @@ struct BatchReport {
   std::string backend;
   Problem problem;
   int64_t elements = 0;
-  int64_t full_elements = 0;  // of a full batch (BatchConfig::max_batch_elements)
+  int64_t full_elements = 0;  // of a full batch (BatchDecision::max_elements)
   int64_t pieces = 0;
   double seconds = 0;         // in the solver
   double wasted_seconds = 0;  // of these, for pieces whose stream had ended when they were done

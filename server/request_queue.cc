@@ -73,6 +73,13 @@ std::vector<QueueState> RequestQueue::states(Time now) const {
   return states;
 }
 
+std::vector<const Problem*> RequestQueue::problems() const {
+  std::vector<const Problem*> problems;
+  problems.reserve(lanes_.size());
+  for (const auto& [problem, lane] : lanes_) problems.push_back(&problem);
+  return problems;
+}
+
 int64_t RequestQueue::pieces() const {
   int64_t count = 0;
   for (const auto& [problem, lane] : lanes_) count += lane.pieces;

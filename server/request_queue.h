@@ -50,6 +50,9 @@ class RequestQueue {
   // One entry per problem, in the order of problems; no queue is empty.
   std::vector<QueueState> states(Time now) const;
 
+  // Those of states(), in the same order; valid until the queue changes.
+  std::vector<const Problem*> problems() const;
+
   int64_t pieces() const;
 
  private:

@@ -42,6 +42,11 @@ void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   // A unary call is read before it can be refused: a connection has no more of them at once than
   // this. What goes beyond waits at the client.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.max_streams + kSpareCalls);
+  // By default gRPC measures each connection and lets its streams send megabytes ahead of what the
+  // session asks for, outside the memory budget.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
+                             static_cast<int>(limits.stream_window_bytes));
   // By default two servers may share a port, and each would get some of the other's clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
@@ -138,10 +143,11 @@ absl::Status Server::ListenForProbes(const std::string& address) {
 
 Server::~Server() { Drain(Duration::zero()); }
 
-bool Server::Drain(Duration patience) {
+bool Server::Drain(Duration patience, Duration delay) {
   if (server_ == nullptr) return true;
   server_->GetHealthCheckService()->Shutdown();
   if (health_server_ != nullptr) health_server_->GetHealthCheckService()->Shutdown();
+  std::this_thread::sleep_for(delay);
   // A call that meets gRPC's shutdown is cancelled without a reason. So the engine refuses calls
   // first, in words, for as long as it still works and a moment longer, for those under way.
   engine_.StopAdmitting();

@@ -42,10 +42,10 @@ class Server {
   const std::vector<std::string>& addresses() const { return addresses_; }
   const std::string& health_address() const { return health_address_; }
 
-  // Reports NOT_SERVING, refuses new RPCs with UNAVAILABLE, and waits for those in flight; cancels
-  // what is left after `patience`. Returns whether nothing was. Once it has returned, no session
-  // has a peer.
-  bool Drain(Duration patience);
+  // Reports NOT_SERVING; after `delay`, in which load balancers hear of it, refuses new RPCs with
+  // UNAVAILABLE, and waits for those in flight; cancels what is left after `patience` more. Returns
+  // whether nothing was. Once it has returned, no session has a peer.
+  bool Drain(Duration patience, Duration delay = Duration::zero());
 
  private:
   explicit Server(Engine& engine);

@@ -188,6 +188,7 @@ void Session::OnCancel(absl::Status why) {
 }
 
 void Session::CheckIdle() {
+  if (finished_) return AbandonIfOverdue();
   Post([this] {
     const Duration limit = services_.limits.idle_timeout;
     const bool client_is_due =
@@ -202,6 +203,28 @@ void Session::CheckIdle() {
                                            " bytes a second)")
                             : "")));
   });
+}
+
+void Session::AbandonIfOverdue() {
+  const Duration limit = services_.limits.idle_timeout;
+  const std::lock_guard lock(ended_mutex_);
+  if (limit == Duration::zero() || !attached_ || !ended_time_.has_value()) return;
+  if (services_.clock.Now() - *ended_time_ < limit) return;
+  // Once for each idle timeout, in case that the transport holds on.
+  ended_time_ = services_.clock.Now();
+  services_.observer.OnRejected(RejectReason::kIdle);
+  peer_.Abandon();
+}
+
+void Session::Detach() {
+  const std::lock_guard lock(ended_mutex_);
+  attached_ = false;
+}
+
+void Session::SetEnded() {
+  const std::lock_guard lock(ended_mutex_);
+  ended_time_ = services_.clock.Now();
+  finished_ = true;
 }
 
 void Session::RequestPiece() {
@@ -346,7 +369,7 @@ void Session::SendMask() {
 
 void Session::FinishIfDone() {
   if (!half_closed_ || sent_rows_ < spec_->rows) return;
-  finished_ = true;
+  SetEnded();
   services_.observer.OnTensorDone(spec_->problem, stats_);
   Summary summary;
   summary.name = spec_->name;
@@ -370,7 +393,7 @@ void Session::RejectFile(const absl::Status& why) {
 }
 
 void Session::Fail(const absl::Status& why) {
-  finished_ = true;
+  SetEnded();
   pending_ = {};
   filling_.reset();
   reading_grant_ = {};

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -51,7 +52,7 @@ struct Summary {
 };
 
 // The client's side of a session. The session calls it one call at a time, from any thread, and
-// never after Finish(). Implementations never block.
+// never after Finish(), Abandon() apart. Implementations never block.
 class SessionPeer {
  public:
   virtual ~SessionPeer() = default;
@@ -66,6 +67,10 @@ class SessionPeer {
   // Ends the stream with an error. A read and a write may still be outstanding; their answers are
   // ignored.
   virtual void Fail(const absl::Status& status) = 0;
+  // Gives up what the transport still holds of a stream that has ended long ago: its client does
+  // not read, and its place is wanted. After Finish() or Fail(), perhaps again and again, until
+  // Session::Detach(), which waits for a call that is under way.
+  virtual void Abandon() = 0;
 };
 
 // What sessions need to read tensors from files.
@@ -96,12 +101,16 @@ struct SessionServices {
 // reader makes it grow. Because a piece never needs a second one to be finished, sessions that wait
 // for memory cannot lock each other out.
 //
+// A stream that has ended keeps its place among Limits::max_streams until the transport has let go
+// of it, which a client that never reads its last messages can put off: after
+// Limits::idle_timeout the peer is told to abandon it.
+//
 // Owned by shared_ptr: by its peer and by its queued pieces. Events run on a
 // Strand, one at a time, and members without a lock are touched by events alone. Thread-safe.
 class Session final : public PieceOwner, public std::enable_shared_from_this<Session> {
  public:
-  // `peer` lives until Finish() or Fail() is called on it. Memory and batches come out of
-  // `client`'s share. Pieces are dropped after `deadline`.
+  // `peer` lives until Finish() or Fail() is called on it, and then until Detach() is. Memory and
+  // batches come out of `client`'s share. Pieces are dropped after `deadline`.
   Session(const SessionServices& services, SessionPeer& peer, std::string client, Time deadline);
 
   // Asks the peer for the first message. Call once, first.
@@ -119,8 +128,11 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   void OnWriteDone();
   // The client or the server gave the stream up: `why` is not OK.
   void OnCancel(absl::Status why);
-  // Ends the stream if its client has made the server wait for longer than Limits::idle_timeout.
+  // Ends the stream if its client has made the server wait for longer than Limits::idle_timeout, or
+  // has it abandoned if it ended that long ago.
   void CheckIdle();
+  // The peer goes: nothing is called on it any more.
+  void Detach();
 
   // PieceOwner.
   bool dead() const override { return finished_; }
@@ -157,6 +169,9 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   // Sends the summary if all is received and sent.
   void FinishIfDone();
   void Fail(const absl::Status& why);
+  void AbandonIfOverdue();
+  // The stream ends now: it is dead, and its peer may be abandoned from here on.
+  void SetEnded();
   void Reject(const absl::Status& why);      // Fail() for the client's fault
   void RejectFile(const absl::Status& why);  // Fail() for a file that cannot be read
   int64_t RowsInPiece(int64_t first_row) const;
@@ -168,6 +183,10 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   const Time deadline_;
   Strand strand_;
   std::atomic<bool> finished_ = false;
+
+  std::mutex ended_mutex_;          // held while the peer is told to abandon the stream
+  std::optional<Time> ended_time_;  // when finished_ became true; guarded by ended_mutex_
+  bool attached_ = true;            // until Detach(); guarded by ended_mutex_
 
   // Receiving.
   std::optional<TensorSpec> spec_;  // set by the header

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/fair_share.h"
 #include "solver/validate.h"
 
 namespace tsenor::server {
@@ -70,6 +71,10 @@ absl::Status ValidateTensor(const TensorSpec& spec, const Limits& limits) {
   if (static_cast<int64_t>(spec.name.size()) > kMaxNameBytes) {
     return absl::InvalidArgumentError(absl::StrCat("name has ", spec.name.size(),
                                                    " bytes; it must have at most ", kMaxNameBytes));
+  }
+  if (spec.priority < kMinPriority || spec.priority > kMaxPriority) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "priority is ", spec.priority, "; it must be in [", kMinPriority, ", ", kMaxPriority, "]"));
   }
   if (absl::Status status = ValidateProblem(spec.problem); !status.ok()) return status;
   const Pattern pattern = spec.problem.pattern;

@@ -41,7 +41,7 @@ struct TensorSpec {
   Edge edge = Edge::kRefuse;
   std::vector<float> column_norms;  // one per column with ScoreKind::kMagnitudeTimesColumnNorm
   std::optional<FileRange> file;    // unset: the client sends the bytes
-  int priority = 0;
+  int priority = 0;                 // in [kMinPriority, kMaxPriority] of fair_share.h
 };
 
 // Greatest length of a name, in bytes: it is echoed and logged.

@@ -14,6 +14,7 @@
 #include "client/cli/command.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/method_flags.h"
+#include "client/cli/problem_flags.h"
 #include "client/cli/server_cpu.h"
 #include "client/mask_client.h"
 
@@ -144,6 +145,7 @@ void AddWorkloadFlags(CLI::App& command, WorkloadFlags& flags) {
       ->envname("TSENOR_CHUNK_BYTES")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
+  AddPriorityFlag(command, flags.priority);
   command.add_option("--seed", flags.seed, "Of the weights, the mix and the arrivals")
       ->envname("TSENOR_SEED")
       ->capture_default_str();

@@ -138,17 +138,19 @@ void LoadGenerator::OnDone(const BenchRequest& request, Clock::time_point due,
 
 void LoadGenerator::Record(const BenchRequest& request, Clock::duration latency,
                            const BenchOutcome& outcome) {
+  const auto latency_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(latency);
   if (!outcome.status.ok()) {
     if (stop_.stop_requested()) return;
     first_failure_.Update(outcome.status);
     ++window_.errors[absl::StatusCodeToString(outcome.status.code())];
+    window_.failed_latency.Record(latency_ns);
     return;
   }
   ++window_.masks;
   window_.weights += request.weights;
   window_.sent_bytes += request.tensor_bytes;
   window_.received_bytes += outcome.received_bytes;
-  window_.latency.Record(std::chrono::duration_cast<std::chrono::nanoseconds>(latency));
+  window_.latency.Record(latency_ns);
   const v1::StageSeconds& stages = outcome.summary.seconds();
   window_.receive_seconds += stages.receive();
   window_.queue_seconds += stages.queue();

@@ -26,6 +26,13 @@ double PerGigabyte(double seconds, const Window& window) {
   return window.sent_bytes > 0 ? seconds * 1e9 / static_cast<double>(window.sent_bytes) : 0;
 }
 
+json LatencyJson(const LatencyHistogram& latency) {
+  return {{"p50", latency.Quantile(0.5)},
+          {"p90", latency.Quantile(0.9)},
+          {"p99", latency.Quantile(0.99)},
+          {"max", latency.max_seconds()}};
+}
+
 json LevelJson(const LevelResult& result) {
   const Window& sum = result.sum;
   json level = {{"stable", result.stable},
@@ -36,11 +43,8 @@ json LevelJson(const LevelResult& result) {
                 {"weights_per_second", PerSecond(sum.weights, sum)},
                 {"sent_bytes_per_second", PerSecond(sum.sent_bytes, sum)},
                 {"received_bytes_per_second", PerSecond(sum.received_bytes, sum)},
-                {"latency_seconds",
-                 {{"p50", sum.latency.Quantile(0.5)},
-                  {"p90", sum.latency.Quantile(0.9)},
-                  {"p99", sum.latency.Quantile(0.99)},
-                  {"max", sum.latency.max_seconds()}}},
+                {"latency_seconds", LatencyJson(sum.latency)},
+                {"failed_latency_seconds", LatencyJson(sum.failed_latency)},
                 {"server_seconds",
                  {{"receive", PerMask(sum.receive_seconds, sum)},
                   {"queue", PerMask(sum.queue_seconds, sum)},

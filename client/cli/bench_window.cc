@@ -78,6 +78,7 @@ Window& Window::operator+=(const Window& other) {
   solve_seconds += other.solve_seconds;
   total_seconds += other.total_seconds;
   for (const auto& [code, count] : other.errors) errors[code] += count;
+  failed_latency.Add(other.failed_latency);
   late_seconds = std::max(late_seconds, other.late_seconds);
   client_cpu_seconds += other.client_cpu_seconds;
   if (other.server_cpu_seconds) {

@@ -49,8 +49,9 @@ struct Window {
   double queue_seconds = 0;
   double solve_seconds = 0;
   double total_seconds = 0;
-  // Calls that failed, by the name of their code.
+  // Calls that failed, by the name of their code, and how long they took.
   std::map<std::string, int64_t> errors;
+  LatencyHistogram failed_latency;
   // Longest time by which a call began later than it was due; 0 in a closed loop.
   double late_seconds = 0;
   double client_cpu_seconds = 0;  // of this process, user and system

@@ -139,6 +139,7 @@ absl::Status AddRequests(const WorkloadFlags& flags, const Shape& shape, const D
       request.header.add_shape(shape.columns);
       request.header.set_dtype(type.type);
       *request.header.mutable_pattern() = *pattern;
+      request.header.set_priority(flags.priority);
       SetMethod({.method = method}, request.header);
       request.unary = unary;
       request.messages =

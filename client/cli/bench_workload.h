@@ -22,6 +22,7 @@ struct WorkloadFlags {
   std::vector<std::string> methods = {"optimal"};
   std::string rpc = "stream";  // or "unary"
   int64_t chunk_bytes = int64_t{1} << 20;
+  int priority = 0;  // of all
   uint64_t seed = 1;
 };
 

@@ -246,6 +246,7 @@ void AddMaskCommand(CLI::App& app, int& exit_code) {
       ->required()
       ->envname("TSENOR_OUT");
   AddProblemFlags(*command, flags->problem);
+  AddPriorityFlag(*command, flags->problem.priority);
   AddMethodFlags(*command, flags->method);
   AddTransportFlags(*command, *flags);
   CLI::Option* dense =

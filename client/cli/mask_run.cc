@@ -25,6 +25,7 @@ absl::StatusOr<v1::TensorHeader> HeaderOf(const MaskRun& run, const SelectedTens
   if (!pattern.ok()) return pattern.status();
   *header.mutable_pattern() = *pattern;
   header.set_edge(run.problem.pad() ? v1::EDGE_PAD : v1::EDGE_REFUSE);
+  header.set_priority(run.problem.priority);
   SetMethod(run.method, header);
   header.mutable_scores()->set_kind(run.scores.kind());
   const absl::StatusOr<std::vector<float>> norms =

@@ -46,6 +46,15 @@ absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text) {
   return pattern;
 }
 
+void AddPriorityFlag(CLI::App& command, int& priority) {
+  command
+      .add_option("--priority", priority,
+                  "How urgent the tensors are, -4 to 4: higher ones go first where tensors wait")
+      ->envname("TSENOR_PRIORITY")
+      ->check(CLI::Range(-4, 4))
+      ->capture_default_str();
+}
+
 void AddProblemFlags(CLI::App& command, ProblemFlags& flags) {
   command
       .add_option("--pattern", flags.pattern, "N:M: keep N of M in every row and column of a block")

@@ -17,6 +17,7 @@ struct ProblemFlags {
   std::string scores = "magnitude";
   std::string include;  // regular expressions, empty: not given
   std::string exclude;
+  int priority = 0;
 
   bool pad() const { return edge == "pad"; }
 };
@@ -27,6 +28,9 @@ inline constexpr uint32_t kLargestM = 128;
 // Parses "N:M", in plain digits without sign, space or leading zero, so that equal patterns have
 // equal texts. Errors: InvalidArgument unless 0 <= N <= M and 1 <= M <= kLargestM.
 absl::StatusOr<v1::Pattern> ParsePattern(const std::string& text);
+
+// Adds --priority, of which every server knows those from -4 to 4.
+void AddPriorityFlag(CLI::App& command, int& priority);
 
 // Adds the options; wrong values are usage errors.
 void AddProblemFlags(CLI::App& command, ProblemFlags& flags);

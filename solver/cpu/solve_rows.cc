@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -27,7 +28,8 @@ namespace {
 template <int kWidth>
 class RowSolver {
  public:
-  explicit RowSolver(const Problem& problem) : m_(problem.pattern.m), blocks_(problem) {
+  explicit RowSolver(const Problem& problem)
+      : problem_(problem), m_(problem.pattern.m), blocks_(problem) {
     const auto [n, m] = problem.pattern;
     if (n == 0 || n == m) return;
     if (problem.options.method == Method::kTsenor) {
@@ -57,10 +59,72 @@ class RowSolver {
     return true;
   }
 
+  // The same for the rows of a run of several (cpu/block_rows.h): from a tile in which they lie
+  // side by side, one group of blocks after the other. A block's answer is the same wherever it
+  // lies.
+  bool SolveSideBySide(const std::vector<BlockRow>& run) {
+    const Tile tile = LaySideBySide(run);
+    const int64_t blocks = tile.columns / m_;
+    SolveStats stats[kBlocksAtOnce];
+    for (int64_t first = 0; first < blocks; first += kGroup) {
+      const int count = static_cast<int>(std::min<int64_t>(kGroup, blocks - first));
+      if (!SolveBlocks(tile, 0, first * m_, count, nullptr, stats + first)) return false;
+    }
+    int64_t block = 0;
+    for (const BlockRow& row : run) {
+      SolveStats& total = row.tile->stats[row.number] = SolveStats();
+      const int64_t bytes = MaskRowBytes(row.tile->columns);
+      for (int i = 0; i < m_; ++i) {
+        const uint8_t* const from = tile.mask + i * tile.mask_row_stride + block * m_ / 8;
+        std::copy_n(from, bytes,
+                    row.tile->mask + (row.number * m_ + i) * row.tile->mask_row_stride);
+      }
+      for (const int64_t end = block + row.tile->columns / m_; block < end; ++block) {
+        total += stats[block];
+      }
+    }
+    return true;
+  }
+
  private:
+  Tile LaySideBySide(const std::vector<BlockRow>& run) {
+    Tile tile;
+    for (const BlockRow& row : run) tile.columns += row.tile->columns;
+    tile.rows = m_;
+    tile.row_stride = tile.columns;
+    tile.mask_row_stride = MaskRowBytes(tile.columns);
+    const int64_t size = static_cast<int64_t>(SizeOf(problem_.dtype));
+    weights_.resize(m_ * tile.columns * size);
+    norms_.clear();
+    masks_.assign(m_ * tile.mask_row_stride, 0);
+    std::byte* to = weights_.data();
+    for (int i = 0; i < m_; ++i) {
+      for (const BlockRow& row : run) {
+        const int64_t first = (row.number * m_ + i) * row.tile->row_stride;
+        const auto* const weights = static_cast<const std::byte*>(row.tile->weights);
+        to = std::copy_n(weights + first * size, row.tile->columns * size, to);
+      }
+    }
+    if (problem_.score_kind == ScoreKind::kMagnitudeTimesColumnNorm) {
+      for (const BlockRow& row : run) {
+        norms_.insert(norms_.end(), row.tile->column_norms,
+                      row.tile->column_norms + row.tile->columns);
+      }
+    }
+    tile.weights = weights_.data();
+    tile.column_norms = norms_.data();
+    tile.mask = masks_.data();
+    return tile;
+  }
+
   bool SolveGroup(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
                   SolveStats& total) {
-    if (!exhaustive_) return SolveBlocks(tile, row, column, count, potentials, total);
+    SolveStats stats[kGroup];
+    if (!exhaustive_) {
+      if (!SolveBlocks(tile, row, column, count, potentials, stats)) return false;
+      for (int k = 0; k < count; ++k) total += stats[k];
+      return true;
+    }
     SolveStats other = {.bound = total.bound};  // block by block, whatever the size of a group
     exhaustive_->Solve(tile, row, column, count, total);
     if (potentials == nullptr) return true;
@@ -69,15 +133,16 @@ class RowSolver {
     Tile of_potentials = tile;
     of_potentials.mask = unused_mask_.data();
     of_potentials.mask_row_stride = 0;
-    const bool solved = SolveBlocks(of_potentials, row, column, count, potentials, other);
+    const bool solved = SolveBlocks(of_potentials, row, column, count, potentials, stats);
+    for (int k = 0; k < count; ++k) other += stats[k];
     total.bound = other.bound;
     return solved;
   }
 
+  // `stats`: one for each block.
   bool SolveBlocks(const Tile& tile, int64_t row, int64_t column, int count, double* potentials,
-                   SolveStats& total) {
+                   SolveStats* stats) {
     if (plans_) plans_->Solve(tile, row, column, count);
-    SolveStats stats[kGroup];
     const uint32_t solved = lanes_ ? lanes_->Solve(tile, row, column, count, potentials, stats) : 0;
     for (int k = 0; k < count; ++k) {
       if (!(solved >> k & 1)) {
@@ -87,17 +152,21 @@ class RowSolver {
         double* const of_block = potentials ? potentials + 2 * m_ * k : nullptr;
         if (!blocks_.Solve(tile, row, column + k * m_, of_block, stats[k], &start)) return false;
       }
-      total += stats[k];
     }
     return true;
   }
 
   // Neighbouring blocks, one in each lane. Only small blocks meet a LaneSolver.
   static constexpr int kGroup = EntropicPlans<kWidth>::kLanes;
+  static_assert(kGroup <= kBlocksAtOnce);
   static_assert(kWidth > LaneSolver::kMaxM || kGroup == LaneSolver::kLanes);
 
+  const Problem& problem_;
   const int m_;
   BlockSolver<kWidth> blocks_;
+  std::vector<std::byte> weights_;    // of a run's block rows, side by side
+  std::vector<float> norms_;          // of their columns
+  std::vector<uint8_t> masks_;        // of them
   std::vector<uint8_t> unused_mask_;  // of the blocks that are solved for their potentials alone
   std::optional<ExhaustiveSolver> exhaustive_;    // m = 4
   std::optional<LaneSolver> lanes_;               // for small blocks: most need nothing else
@@ -106,12 +175,14 @@ class RowSolver {
 
 template <int kWidth>
 void SolveRowsOfWidth(BlockRows& rows) {
-  BlockRow row;
-  if (!rows.Next(row)) return;
+  std::vector<BlockRow> run;
+  if (!rows.Next(run)) return;
   const auto solver = std::make_unique<RowSolver<kWidth>>(rows.problem());
   do {
-    if (!solver->Solve(*row.tile, row.number)) rows.SetFailed();
-  } while (rows.Next(row));
+    const bool solved =
+        run.size() == 1 ? solver->Solve(*run[0].tile, run[0].number) : solver->SolveSideBySide(run);
+    if (!solved) rows.SetFailed();
+  } while (rows.Next(run));
 }
 
 }  // namespace

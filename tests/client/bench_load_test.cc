@@ -125,6 +125,8 @@ TEST(MeasureLevel, CountsErrorsByCode) {
   EXPECT_EQ(result->sum.errors.size(), 2u);
   EXPECT_GT(result->sum.errors.at("RESOURCE_EXHAUSTED"), 0);
   EXPECT_GT(result->sum.errors.at("DATA_LOSS"), 0);
+  EXPECT_EQ(result->sum.failed_latency.count(), result->sum.failed());
+  EXPECT_GE(result->sum.failed_latency.Quantile(0.5), 1e-3);  // each takes a millisecond
   EXPECT_FALSE(result->first_failure.ok());
   EXPECT_FALSE(result->stable);
 }

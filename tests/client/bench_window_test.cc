@@ -88,6 +88,7 @@ TEST(Window, AddsUp) {
   two.errors["UNAVAILABLE"] = 1;
   two.errors["CANCELLED"] = 1;
   two.late_seconds = 0.25;
+  two.failed_latency.Record(nanoseconds(5));
   two.server_cpu_seconds = 2;
   one += two;
   EXPECT_EQ(one.masks, 6);
@@ -97,6 +98,7 @@ TEST(Window, AddsUp) {
   EXPECT_EQ(one.late_seconds, 0.5);
   EXPECT_EQ(one.server_cpu_seconds, 3);
   EXPECT_EQ(one.latency.count(), 6);
+  EXPECT_EQ(one.failed_latency.count(), 1);
 }
 
 }  // namespace

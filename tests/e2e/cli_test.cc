@@ -83,6 +83,24 @@ TEST_F(CliTest, MasksOfRealWeightsAreFeasibleAndProvenOptimal) {
   EXPECT_THAT(verified.out, ::testing::Not(HasSubstr("NO")));
 }
 
+TEST_F(CliTest, ChunksAreNoLongerThanTheServerTakes) {
+  testing::ServerProgram small({"--max-message-bytes", "64KiB", "--piece-bytes", "32KiB"});
+  const ProgramOutcome outcome = testing::RunClient(
+      small.address(), {"mask", kRealWeights, "--include", kSquare, "--out", out_, "--pattern",
+                        "16:32", "--transfer", "stream", "--priority", "2"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(Verify(kRealWeights, out_, {"--include", kSquare}).exit_code, 0);
+}
+
+TEST_F(CliTest, AWrongPriorityIsAUsageError) {
+  for (const char* priority : {"5", "-5", "high"}) {
+    EXPECT_EQ(
+        Run({"mask", kRealWeights, "--out", out_, "--pattern", "16:32", "--priority", priority})
+            .exit_code,
+        2);
+  }
+}
+
 TEST_F(CliTest, PackedDenseAndAppliedAgree) {
   const std::string dense_path = directory_ / "dense.safetensors";
   const std::string applied_path = directory_ / "applied.safetensors";

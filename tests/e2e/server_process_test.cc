@@ -31,6 +31,7 @@ using testing::HeaderMessage;
 using testing::MakeHeader;
 using testing::MakeStub;
 using testing::Messages;
+using ::testing::Not;
 using testing::ServerProgram;
 using testing::SolveStream;
 
@@ -122,6 +123,22 @@ TEST(ServerProcess, SigtermLetsCallsInFlightFinish) {
   EXPECT_TRUE(response.has_summary());
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(server.program().Wait().exit_code, 0);
+}
+
+// Load balancers need time to hear that a server drains: until then their calls are served.
+TEST(ServerProcess, ServesDuringTheDrainDelay) {
+  ServerProgram server({"--drain-delay", "2", "--health-listen", "127.0.0.1:0"});
+  const std::string probes = server.program().WaitForLine("health on ");
+  const auto start = std::chrono::steady_clock::now();
+  server.program().Signal(SIGTERM);
+  while (CheckHealth(probes, "") == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(CheckHealth(probes, ""), 2);
+  if (std::chrono::steady_clock::now() - start <
+      std::chrono::seconds(1)) {  // else too busy to tell
+    ExpectServes(server.address());
+  }
+  EXPECT_EQ(server.program().Wait().exit_code, 0);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
 }
 
 TEST(ServerProcess, TheDrainEndsAfterItsTimeout) {
@@ -258,6 +275,30 @@ TEST(ServerProcess, IsSmallAgainAfterManyLargeHeaders) {
   ExpectServes(server.address());
 }
 #endif
+
+TEST(ServerProcess, LogsFailedCallsAsJsonWithTheirIdAndWithoutTheirToken) {
+  const TemporaryDirectory directory;
+  WriteWholeFile(directory / "tokens", "a-token-of-this-test\n");
+  ServerProgram server({"--log-level", "debug", "--log-format", "json", "--token-file",
+                        directory / "tokens", "--allow-plaintext-token"});
+  const auto stub = MakeStub(server.address());
+  for (const char* token : {"Bearer a-token-of-this-test", "Bearer a-token-of-nobody"}) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", "call-of-this-test");
+    context.AddMetadata("authorization", token);
+    v1::SolveRequest request;
+    *request.mutable_header() = MakeHeader(8, 8, 9, 4);  // n > m
+    v1::SolveResponse response;
+    EXPECT_FALSE(stub->Solve(&context, request, &response).ok());
+  }
+  server.program().Signal(SIGTERM);
+  const std::string log = server.program().Wait().err;
+  EXPECT_THAT(log, HasSubstr("\"request_id\":\"call-of-this-test\",\"method\":\"Solve\","
+                             "\"code\":\"INVALID_ARGUMENT\",\"peer\":\"ipv4:127.0.0.1:"));
+  EXPECT_THAT(log, HasSubstr("\"code\":\"UNAUTHENTICATED\""));
+  EXPECT_THAT(log, Not(HasSubstr("a-token-of")));
+  EXPECT_THAT(log, HasSubstr("\"level\":\"info\",\"message\":\"stopped\"}"));
+}
 
 TEST(ServerProcess, RefusesAFileWithUnknownKeys) {
   const TemporaryDirectory directory;

@@ -41,6 +41,7 @@ LAYERS = [
     (r"server/token_file\.", SERVER_CORE + ["openssl/"]),
     (r"server/(process_)?metrics\.", SERVER_CORE + ["prometheus/"]),
     (r"server/flags\.", SERVER_CORE + ["CLI/"]),
+    (r"server/log_format\.", SERVER_CORE + ["nlohmann/"]),
     (r"server/", SERVER_CORE),
     # Verification works offline: a bound needs potentials, and the solver finds them.
     (r"client/cli/verify_command\.cc", CLIENT + ["solver/"]),

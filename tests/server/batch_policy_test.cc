@@ -79,5 +79,31 @@ TEST(BatchPolicy, AFullQueueDoesNotOvertakeAnOlderOneWhoseTimeIsUp) {
   EXPECT_EQ(DecideBatch(queues, 1, kStart, Config(100, milliseconds(10))).queue, 1u);
 }
 
+TEST(BatchPolicy, ABatchIsFullWhenItsTimeIs) {
+  BatchConfig config = Config(1'000'000);
+  config.max_batch_time = milliseconds(2);
+  std::vector<QueueState> queues = {Queue(500'000, 5, kStart)};
+  const auto full = [&] { return DecideBatch(queues, 1, kStart, config).max_elements; };
+  EXPECT_EQ(full(), 1'000'000 / 16);  // nobody knows yet what it costs
+  queues[0].seconds_per_element = 1e-8;
+  EXPECT_EQ(full(), 200'000);
+  queues[0].seconds_per_element = 1e-9;
+  EXPECT_EQ(full(), 1'000'000);
+  queues[0].seconds_per_element = 1;  // a piece is solved whatever it costs
+  EXPECT_EQ(full(), 1);
+  queues[0].seconds_per_element = 1e-300;
+  EXPECT_EQ(full(), 1'000'000);
+}
+
+TEST(BatchPolicy, WithADelayABatchThatFillsItsTimeGoesAtOnce) {
+  BatchConfig config = Config(1'000'000, milliseconds(10));
+  config.max_batch_time = milliseconds(2);
+  std::vector<QueueState> queues = {Queue(300'000, 3, kStart)};
+  queues[0].seconds_per_element = 1e-8;
+  EXPECT_EQ(DecideBatch(queues, 1, kStart, config).action, BatchDecision::kLaunch);
+  queues[0].elements = 100'000;
+  EXPECT_EQ(DecideBatch(queues, 1, kStart, config).action, BatchDecision::kWait);
+}
+
 }  // namespace
 }  // namespace tsenor::server

@@ -14,6 +14,7 @@
 
 #include "server/batch_policy.h"
 #include "server/request_queue.h"
+#include "server/solve_cost.h"
 #include "tests/server/piece_fixture.h"
 
 namespace tsenor::server {
@@ -86,15 +87,21 @@ class Simulation {
  private:
   void Launch() {
     while (true) {
-      const auto states = queue_.states(now_);
+      auto states = queue_.states(now_);
+      const std::vector<const Problem*> problems = queue_.problems();
+      for (size_t k = 0; k < states.size(); ++k) {
+        states[k].seconds_per_element = cost_.seconds_per_element(*problems[k]);
+      }
       const BatchDecision decision = DecideBatch(states, idle_workers_, now_, config_);
       if (decision.action == BatchDecision::kWait) At(decision.until, [] {});
       if (decision.action != BatchDecision::kLaunch) return;
+      const Problem problem = *queue_.problems()[decision.queue];
       auto taken = queue_.Take(decision.queue, decision.max_elements, now_);
       batch_pieces_.push_back(taken.pieces.size());
       int64_t elements = 0;
       for (const auto& piece : taken.pieces) elements += piece->elements();
       device_free_ = std::max(device_free_, now_) + BatchTime(elements);
+      cost_.Record(problem, elements, Seconds(BatchTime(elements)));
       --idle_workers_;
       auto batch = std::make_shared<RequestQueue::Taken>(std::move(taken));
       At(device_free_, [this, batch] { Finish(*batch); });
@@ -111,6 +118,7 @@ class Simulation {
 
   const BatchConfig config_;
   RequestQueue queue_;
+  SolveCost cost_;
   Time now_ = Time(std::chrono::hours(1));
   int idle_workers_ = 2;
   Time device_free_ = now_;
@@ -222,6 +230,24 @@ TEST(BatchSimulation, ASmallTensorBesideLargeOnesWaitsForNoneThatIsQueued) {
   EXPECT_GT(small.answered(), 1000u);
   // With pieces as large as batches: the two in flight, and the one that the small tensor is in.
   EXPECT_LE(small.longest_wait(), 3 * simulation.BatchTime(kPiece));
+}
+
+// A batch that held all that both have in flight would give each what he asks for, and no share.
+TEST(BatchSimulation, WithBoundedTimeClientsWithLittleInFlightHaveEqualShares) {
+  Simulation simulation({.max_batch_elements = 64 * kPiece, .max_batch_time = milliseconds(4)});
+  BulkClient large(simulation, "large", 2, kOneOfTwo, 0, 2 * kPiece);
+  BulkClient small(simulation, "small", 8, kOneOfTwo, 0, kPiece / 8);
+  simulation.RunUntil(simulation.now() + seconds(10));
+  ExpectEqualShares(large.solved_bytes(), small.solved_bytes());
+}
+
+TEST(BatchSimulation, WithBoundedTimeASmallTensorWaitsForTwoShortBatches) {
+  Simulation simulation({.max_batch_elements = 8 * kPiece, .max_batch_time = milliseconds(2)});
+  BulkClient bulk(simulation, "bulk", 30, kOneOfTwo, 0, kPiece / 4);
+  SmallClient small(simulation, "small");
+  simulation.RunUntil(simulation.now() + seconds(10));
+  EXPECT_GT(small.answered(), 1000u);
+  EXPECT_LE(small.longest_wait(), milliseconds(3 * 2 + 1));
 }
 
 TEST(BatchSimulation, ClientsThatComeAndGoStarveNobody) {

@@ -46,5 +46,12 @@ TEST(ConvertMethod, OptionsAreTakenOver) {
             (MaxRandomOptions{.samples = 77, .seed = ~uint64_t{0}}));
 }
 
+TEST(ConvertHeader, PriorityIsTakenOver) {
+  v1::TensorHeader header = Header(v1::METHOD_OPTIMAL);
+  EXPECT_EQ(FromProto(header)->priority, 0);
+  header.set_priority(-3);
+  EXPECT_EQ(FromProto(header)->priority, -3);
+}
+
 }  // namespace
 }  // namespace tsenor::server

@@ -22,6 +22,8 @@ using ::testing::ElementsAre;
 using testing::FakeClock;
 using testing::FakeSolver;
 
+constexpr Duration kOneSecond = std::chrono::seconds(1);
+
 // Thread-safe.
 class CountingObserver final : public Observer {
  public:
@@ -131,6 +133,25 @@ TEST_F(DispatcherTest, BatchesAreNoLargerThanConfigured) {
   ASSERT_EQ(calls.size(), 3u);
   EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 4));
   EXPECT_THAT(calls[2].tile_columns, ElementsAre(4));
+}
+
+TEST_F(DispatcherTest, BatchesTakeNoLongerThanConfiguredByWhatTheLastOnesTook) {
+  Solver* const solvers[] = {&solver_};
+  dispatcher_.emplace(solvers,
+                      BatchConfig{.max_batch_elements = 1 << 20, .max_batch_time = kOneSecond},
+                      clock_, observer_);
+  solver_.Block();
+  dispatcher_->Submit(Make(8));
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  for (int k = 0; k < 5; ++k) dispatcher_->Submit(Make(4));
+  clock_.Advance(kOneSecond);  // for 16 weights
+  solver_.Unblock();
+  ASSERT_TRUE(owner_->WaitForPieces(6));
+  dispatcher_->Stop();
+  const auto calls = solver_.calls();
+  ASSERT_GE(calls.size(), 2u);
+  EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 4));  // 16 weights again
+  EXPECT_EQ(observer_.batches_[1].full_elements, 16);
 }
 
 TEST_F(DispatcherTest, DropsDeadWorkBeforeTheSolverSeesIt) {

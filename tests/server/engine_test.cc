@@ -61,6 +61,7 @@ class WholeTensorPeer final : public SessionPeer {
     failure_ = status;
     done_.notify_all();
   }
+  void Abandon() override {}
 
   // False: it did not end within ten seconds.
   bool Wait() {
@@ -210,11 +211,17 @@ TEST_F(EngineTest, WatchesForIdleStreamsByItself) {
       failure = status;
       done.notify_all();
     }
+    void Abandon() override {
+      std::lock_guard lock(mutex);
+      abandoned = true;
+      done.notify_all();
+    }
     std::mutex mutex;
     std::condition_variable done;
     std::optional<absl::Status> failure;
+    bool abandoned = false;
   } peer;
-  const auto session = engine_->Admit(peer, "client", Time::max());
+  auto session = engine_->Admit(peer, "client", Time::max());
   ASSERT_TRUE(session.ok());
   (*session)->Start();
   (*session)->OnHeader(MakeSpec(2, 2));
@@ -223,6 +230,13 @@ TEST_F(EngineTest, WatchesForIdleStreamsByItself) {
   ASSERT_TRUE(peer.done.wait_for(lock, std::chrono::seconds(10),
                                  [&peer] { return peer.failure.has_value(); }));
   EXPECT_TRUE(absl::IsDeadlineExceeded(*peer.failure));
+  // The peer keeps its place: it is told to give that up, too.
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(
+      peer.done.wait_for(lock, std::chrono::seconds(10), [&peer] { return peer.abandoned; }));
+  lock.unlock();
+  session->reset();
+  EXPECT_TRUE(engine_->WaitUntilQuiet(Duration::zero()));
 }
 
 TEST_F(EngineTest, StopFailsWhatIsQueuedAsUnavailable) {

@@ -41,6 +41,8 @@ TEST_F(FlagsTest, Defaults) {
   EXPECT_THAT(parsed.flags->devices, ElementsAre());
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::seconds(60));
   EXPECT_EQ(parsed.flags->limits.min_stream_rate, 16 << 10);
+  EXPECT_EQ(parsed.flags->limits.stream_window_bytes, 1 << 20);
+  EXPECT_EQ(parsed.flags->batch.max_batch_time, std::chrono::milliseconds(2));
   EXPECT_EQ(parsed.flags->drain_timeout, std::chrono::seconds(30));
   EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, int64_t{1} << 30);
 }
@@ -54,9 +56,14 @@ TEST_F(FlagsTest, ListenMayBeRepeatedAndReplacesTheDefault) {
 TEST_F(FlagsTest, SizesHaveUnitsAndTimesHaveFractions) {
   const ParsedFlags parsed =
       Parse({"--memory-budget", "256MiB", "--piece-bytes", "65536", "--idle-timeout", "0.25",
-             "--min-stream-rate", "1MiB", "--max-batch-delay", "0.001"});
+             "--min-stream-rate", "1MiB", "--max-batch-delay", "0.001", "--max-batch-time", "0.25",
+             "--stream-window", "128KiB", "--priority-ageing", "1.5", "--drain-delay", "0.5"});
   ASSERT_TRUE(parsed.flags.has_value()) << err_.str();
   EXPECT_EQ(parsed.flags->limits.memory_budget_bytes, 256 << 20);
+  EXPECT_EQ(parsed.flags->batch.max_batch_time, std::chrono::milliseconds(250));
+  EXPECT_EQ(parsed.flags->limits.stream_window_bytes, 128 << 10);
+  EXPECT_EQ(parsed.flags->batch.priority_ageing, std::chrono::milliseconds(1500));
+  EXPECT_EQ(parsed.flags->drain_delay, std::chrono::milliseconds(500));
   EXPECT_EQ(parsed.flags->limits.piece_bytes, 65536);
   EXPECT_EQ(parsed.flags->limits.idle_timeout, std::chrono::milliseconds(250));
   EXPECT_EQ(parsed.flags->limits.min_stream_rate, 1 << 20);
@@ -143,6 +150,9 @@ TEST_F(FlagsTest, NonsenseEndsTheProcessWithAnError) {
            {"--no-such-flag"},
            {"stray"},
            {"--threads", "-1"},
+           {"--stream-window", "1KiB"},
+           {"--log-format", "xml"},
+           {"--stream-window", "1GiB"},
            {"--backend", "abacus"},
            {"--backend", "cuda", "--devices", "-1"},
            {"--backend", "cuda", "--devices", "first"},

@@ -139,6 +139,32 @@ TEST_F(ServiceTest, AClientIdSaysWhoseShareACallIsPartOf) {
   }
 }
 
+TEST_F(ServiceTest, AHigherPriorityGoesFirst) {
+  Start();
+  solver_.Block();
+  std::thread busy([this] { ExpectHealthy(); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::vector<std::thread> clients;
+  const std::vector<int> priorities = {0, -2, 3};
+  for (size_t k = 0; k < priorities.size(); ++k) {
+    const auto columns =
+        static_cast<uint64_t>(8 * (k + 2));  // by which the solver tells them apart
+    clients.emplace_back([this, columns, priority = priorities[k]] {
+      v1::TensorHeader header = MakeHeader(2, columns, 1, 2);
+      header.set_priority(priority);
+      const auto data = ToBytes(Weights(2, static_cast<int64_t>(columns)));
+      EXPECT_TRUE(SolveStream(*stub_, Messages(header, data, 64)).status.ok());
+    });
+    // All of one client, which otherwise keep their order.
+    const double queued = 2 * 8 * std::vector<double>{2, 5, 9}[k];
+    ASSERT_TRUE(WaitUntil([&] { return Gauge("tsenor_queue_elements") == queued; }));
+  }
+  solver_.Unblock();
+  busy.join();
+  for (std::thread& client : clients) client.join();
+  EXPECT_THAT(solver_.calls().back().tile_columns, ElementsAre(32, 16, 24));
+}
+
 TEST_F(ServiceTest, CancellationFreesTheMemoryOfQueuedWork) {
   Start();
   solver_.Block();
@@ -220,6 +246,54 @@ TEST_F(ServiceTest, AStreamOnWhichNothingArrivesIsEnded) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_NE(status.error_message().find("idle-timeout"), std::string::npos);
   ExpectHealthy();
+}
+
+// All its masks are on their way, and nothing is due any more; but what the client does not read
+// keeps the summary, and with it the end, in the transport.
+TEST_F(ServiceTest, AnEndedStreamThatNobodyReadsGivesItsPlaceUp) {
+  limits_.idle_timeout = std::chrono::seconds(2);
+  limits_.max_streams = 1;
+  Start();
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // a stream's window stays at 65,535 bytes
+  const auto stub = v1::MaskService::NewStub(grpc::CreateCustomChannel(
+      server_->addresses().front(), grpc::InsecureChannelCredentials(), arguments));
+  // 231 masks of 256 bytes, in messages of some 280 bytes, fill the window but for less than the
+  // name, which the summary repeats.
+  constexpr int64_t kRows = 231 * 32;
+  v1::TensorHeader header = MakeHeader(kRows, 64, 1, 2);
+  header.set_name(std::string(1024, 'x'));
+  grpc::ClientContext context;
+  auto stream = stub->SolveStream(&context);
+  for (const auto& message : Messages(header, ToBytes(Weights(kRows, 64)), 1 << 18)) {
+    ASSERT_TRUE(stream->Write(message));
+  }
+  stream->WritesDone();
+  const auto other = MakeStub(server_->addresses().front());
+  const auto messages = Messages(MakeHeader(8, 8, 1, 2), ToBytes(Weights(8, 8)), 100);
+  EXPECT_TRUE(WaitUntil([&] { return SolveStream(*other, messages).status.ok(); }));
+  v1::SolveStreamResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ServiceTest, EveryCallHasAnId) {
+  Start();
+  const auto id_of = [this](const std::string& given) {
+    grpc::ClientContext context;
+    if (!given.empty()) context.AddMetadata("x-request-id", given);
+    v1::GetServerInfoResponse info;
+    EXPECT_TRUE(stub_->GetServerInfo(&context, {}, &info).ok());
+    const auto& trailing = context.GetServerTrailingMetadata();
+    const auto id = trailing.find("x-request-id");
+    return id == trailing.end() ? "" : std::string(id->second.data(), id->second.size());
+  };
+  EXPECT_EQ(id_of("mine-7"), "mine-7");
+  EXPECT_EQ(id_of(std::string(500, 'x')), std::string(128, 'x'));
+  const std::string first = id_of("");
+  EXPECT_NE(first, "");
+  EXPECT_NE(id_of(""), first);
 }
 
 TEST_F(ServiceTest, ABackendThatFailsIsUnavailable) {

@@ -66,10 +66,11 @@ class ServiceTest : public ::testing::Test {
   // Waits, at most ten seconds, until `condition` holds; returns whether it does.
   template <typename Condition>
   static bool WaitUntil(Condition condition) {
-    for (int k = 0; k < 1000 && !condition(); ++k) {
+    for (int k = 0; k < 1000; ++k) {
+      if (condition()) return true;  // and not once more: it may be a call, which uses up a place
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
-    return condition();
+    return false;
   }
   bool WaitUntilMemoryIsFree() {
     return WaitUntil([this] { return engine_->budget().used() == 0; });

@@ -39,9 +39,14 @@ class FakePeer final : public SessionPeer {
     EXPECT_FALSE(status.ok());
     failure = status;
   }
+  void Abandon() override {
+    EXPECT_TRUE(ended());
+    ++abandoned;
+  }
   bool ended() const { return summary.has_value() || failure.has_value(); }
 
   int reads = 0;
+  int abandoned = 0;
   bool writing = false;
   std::vector<std::pair<int64_t, int64_t>> written;  // first row, rows
   std::vector<std::byte> mask;

@@ -226,6 +226,41 @@ TEST_F(SessionTest, ASilentClientIsGivenUp) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(*peer_.failure));
   EXPECT_NE(peer_.failure->message().find("60"), absl::string_view::npos);
 }
+// Its transport may still hold messages that the client does not read.
+TEST_F(SessionTest, AStreamThatEndedLongAgoIsAbandonedUntilItsPeerGoes) {
+  for (const bool fails : {false, true}) {
+    peer_ = FakePeer();
+    Start(MakeSpec(2, 8));
+    SendAll(std::vector<float>(16, 1.0f), 64);
+    SolveAll();
+    fails ? session_->OnCancel(absl::CancelledError("gone")) : FinishWrites();
+    ASSERT_TRUE(peer_.ended());
+    clock_.Advance(limits_.idle_timeout - std::chrono::nanoseconds(1));
+    session_->CheckIdle();
+    EXPECT_EQ(peer_.abandoned, 0);
+    clock_.Advance(std::chrono::nanoseconds(1));
+    session_->CheckIdle();
+    session_->CheckIdle();
+    EXPECT_EQ(peer_.abandoned, 1);
+    clock_.Advance(limits_.idle_timeout);
+    session_->CheckIdle();
+    EXPECT_EQ(peer_.abandoned, 2);
+    session_->Detach();
+    clock_.Advance(2 * limits_.idle_timeout);
+    session_->CheckIdle();
+    EXPECT_EQ(peer_.abandoned, 2);
+  }
+}
+
+TEST_F(SessionTest, WithoutAnIdleTimeoutNothingIsAbandoned) {
+  limits_.idle_timeout = Duration::zero();
+  Start(MakeSpec(2, 8));
+  session_->OnCancel(absl::CancelledError("gone"));
+  clock_.Advance(std::chrono::hours(1000));
+  session_->CheckIdle();
+  EXPECT_EQ(peer_.abandoned, 0);
+}
+
 TEST_F(SessionTest, AClientThatTricklesIsIdle) {
   limits_.piece_bytes = 400 << 10;
   limits_.min_stream_rate = 1 << 10;  // 60 KiB a minute

@@ -78,6 +78,7 @@ class StormPeer final : public SessionPeer {
   }
   void Finish(const Summary&) override { End(absl::StatusCode::kOk); }
   void Fail(const absl::Status& status) override { End(status.code()); }
+  void Abandon() override {}
 
   // What the stream ended with; Unknown if it has not within twenty seconds.
   absl::StatusCode Wait() {

@@ -57,6 +57,8 @@ const std::vector<BadSpec>& BadSpecs() {
          s.columns = 32 << 20;
        },
        {"shape[1]", "33554432", "max_block_row_bytes", "134217728"}},
+      {"PriorityBelowAll", [](TensorSpec& s) { s.priority = -5; }, {"priority", "-5", "[-4, 4]"}},
+      {"PriorityAboveAll", [](TensorSpec& s) { s.priority = 5; }, {"priority", "5", "[-4, 4]"}},
       {"LongName", [](TensorSpec& s) { s.name.assign(1025, 'x'); }, {"name", "1025", "1024"}},
       {"NormsMissing",
        [](TensorSpec& s) { s.problem.score_kind = ScoreKind::kMagnitudeTimesColumnNorm; },

@@ -236,6 +236,70 @@ TEST_P(TilesTest, CallersAtTheSameTimeGetTheAnswersTheyGetAlone) {
   }
 }
 
+// Block rows of few blocks may be solved side by side where nobody asks for potentials: narrow
+// tiles beside wide and incomplete ones, of every score kind, with gaps in weights and masks.
+TEST(CpuTilesTest, NarrowTilesHaveTheSameAnswerBesideAnyOthers) {
+  const auto solver = *MakeCpuSolver({.threads = 2});
+  constexpr int64_t kGap = 3, kTiles = 24;
+  for (const Problem& base :
+       {SomeProblem(Method::kTsenor), SomeProblem(Method::kOptimal),
+        SomeProblem(Method::kTsenor, {16, 32}), SomeProblem(Method::kOptimal, {8, 16}),
+        SomeProblem(Method::kTsenor, {3, 12})}) {
+    for (const ScoreKind kind : {ScoreKind::kMagnitude, ScoreKind::kMagnitudeTimesColumnNorm}) {
+      Problem problem = base;
+      problem.score_kind = kind;
+      const int m = problem.pattern.m;
+      std::vector<std::vector<float>> weights(kTiles), norms(kTiles);
+      std::vector<std::vector<uint8_t>> masks(kTiles);
+      std::vector<std::vector<SolveStats>> stats(kTiles);
+      std::vector<SolvedMatrix> expected;
+      std::vector<Tile> tiles;
+      for (int k = 0; k < kTiles; ++k) {
+        // Every fifth tile is wide, every seventh ends inside its blocks.
+        const int64_t rows = m * (1 + k % 3) - (k % 7 == 6 ? 1 : 0);
+        const int64_t columns = m * (k % 5 == 4 ? 19 : 1 + k % 8) - (k % 7 == 3 ? 2 : 0);
+        const int64_t mask_stride = MaskRowBytes(columns) + 1;
+        const auto dense = GenerateWeights(kAllWeightKinds[k % std::size(kAllWeightKinds)], rows,
+                                           columns, static_cast<uint32_t>(k));
+        for (int64_t column = 0; column < columns; ++column) {
+          norms[k].push_back(1.0f + static_cast<float>(column * (k + 1) % 7));
+        }
+        const bool normed = kind == ScoreKind::kMagnitudeTimesColumnNorm;
+        expected.push_back(SolveWholeMatrix(*solver, problem, dense.data(), rows, columns,
+                                            normed ? norms[k].data() : nullptr));
+        weights[k].assign(static_cast<size_t>(rows * (columns + kGap)), 1e30f);
+        for (int64_t i = 0; i < rows; ++i) {
+          std::copy_n(dense.begin() + i * columns, columns,
+                      weights[k].begin() + i * (columns + kGap));
+        }
+        masks[k].assign(static_cast<size_t>(rows * mask_stride), 0xcd);
+        stats[k].resize(static_cast<size_t>(BlocksAlong(rows, m)));
+        tiles.push_back({.weights = weights[k].data(),
+                         .row_stride = columns + kGap,
+                         .rows = rows,
+                         .columns = columns,
+                         .column_norms = normed ? norms[k].data() : nullptr,
+                         .mask = masks[k].data(),
+                         .mask_row_stride = mask_stride,
+                         .stats = stats[k].data()});
+      }
+      ASSERT_TRUE(solver->Solve({.problem = problem, .tiles = tiles}).ok());
+      for (int k = 0; k < kTiles; ++k) {
+        for (int64_t i = 0; i < tiles[k].rows; ++i) {
+          const int64_t bytes = MaskRowBytes(tiles[k].columns);
+          const uint8_t* const row = masks[k].data() + i * tiles[k].mask_row_stride;
+          EXPECT_TRUE(std::equal(row, row + bytes, expected[k].mask.data() + i * bytes))
+              << "tile " << k << ", row " << i;
+          EXPECT_EQ(row[bytes], 0xcd);
+        }
+        EXPECT_TRUE(std::equal(stats[k].begin(), stats[k].end(), expected[k].block_rows.begin(),
+                               expected[k].block_rows.end(), SameStats))
+            << "tile " << k;
+      }
+    }
+  }
+}
+
 TEST(CpuThreadsTest, AnyNumberOfThreadsGivesTheSameBits) {
   for (const Method method : kAllMethods) {
     for (const WeightKind kind : kAllWeightKinds) {

@@ -25,8 +25,11 @@ struct StreamAnswer {
   std::optional<v1::SolveSummary> summary;
 };
 
-inline std::unique_ptr<v1::MaskService::Stub> MakeStub(const std::string& address) {
+// `probes` false: what a stream may have under way to a client that does not read stays at 64 KiB.
+inline std::unique_ptr<v1::MaskService::Stub> MakeStub(const std::string& address,
+                                                       bool probes = true) {
   grpc::ChannelArguments arguments;
+  if (!probes) arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
   arguments.SetMaxReceiveMessageSize(-1);
   return v1::MaskService::NewStub(
