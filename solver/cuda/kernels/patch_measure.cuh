@@ -223,13 +223,17 @@ class PatchMeasure {
   __device__ void AddNoise(PatchSweepState& state) const {
     const PatchPlace place;
     if (!(tied_ >> place.block<kBlock>() & 1)) return;
+    uint32_t of_column[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) of_column[j] = TieFactorOfColumn<kBlock>(place.column(j));
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
+      const uint32_t of_row = TieFactorOfRow<kBlock>(place.row(k));
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
-        const int row = place.row(k) % kBlock, column = place.column(2 * q) % kBlock;
-        state.x[k][q] = __hadd2(
-            state.x[k][q], __floats2half2_rn(TieNoise(row, column), TieNoise(row, column + 1)));
+        const __half2 noise = __floats2half2_rn(TieNoise(of_row, of_column[2 * q]),
+                                                TieNoise(of_row, of_column[2 * q + 1]));
+        state.x[k][q] = __hadd2(state.x[k][q], noise);
       }
     }
   }

@@ -163,10 +163,12 @@ class PatchSolver {
 
   // To the scores of a row from `column` on, if this thread's block has ties.
   __device__ void AddNoise(int row, int column, float (&score)[4]) const {
-    if (!(measure_.tied() >> PatchPlace().block<kBlock>() & 1)) return;
+    if (!measure_.IsTied()) return;
+    const uint32_t of_row = TieFactorOfRow<kBlock>(row);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      score[j] += TieNoise(row % kBlock, (column + j) % kBlock) * measure_.mean_quanta();
+      const float noise = TieNoise(of_row, TieFactorOfColumn<kBlock>(column + j));
+      score[j] += noise * measure_.mean_quanta();
     }
   }
 
@@ -244,8 +246,8 @@ class PatchSolver {
     const int block = v() * kBlocks + h;
     const float reach = MeanQuantaOf(h) * kTieReach;
     const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_,
-                                   memory_.row_start[h] + v() * kBlock,
-                                   memory_.column_start[v()] + h * kBlock, static_cast<int>(reach));
+                                   memory_.column_start[v()] + h * kBlock, reach,
+                                   reinterpret_cast<int*>(memory_.column_potential));
     const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
     lines = forest.Snap(wanted, lines);
   }
