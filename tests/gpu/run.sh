@@ -1,7 +1,7 @@
 #!/bin/sh
-# On a machine with an NVIDIA GPU: all tests of the CUDA backend, compute-sanitizer's four tools over
-# tests that touch every kernel, the benchmarks' tables, the server, and, where python3 has PyTorch,
-# PyTorch beside the backend. Needs Python with numpy. Writes what it finds, with device, driver, date and
+# On a machine with an NVIDIA GPU: all tests of the CUDA backend, the benchmarks' tables, the server,
+# where python3 has PyTorch, PyTorch beside the backend, and compute-sanitizer's four tools over
+# tests that touch every kernel. Needs Python with numpy. Writes what it finds, with device, driver, date and
 # commit, to tests/gpu/results.md; what a failed step printed stands there, too.
 #
 #   sh tests/gpu/run.sh [BIN_DIR]     with programs built elsewhere; default: builds preset release
@@ -59,11 +59,6 @@ small='*EveryTypeAndScoreKind*:*TilesCut*:*Strides*:*BitsAreThose*:ExhaustiveTes
   echo
   echo "$gpus" | sed 's/^/- /'
   step "Tests" '^\[ *(=|PASSED|FAILED|SKIPPED)' "$bin/cuda_tests" --gtest_brief=1
-  # One test makes the device fail; others solve millions of blocks.
-  sanitize memcheck '-*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*:MemoryGrowthTest.*'
-  sanitize racecheck "$small"
-  sanitize initcheck "$small"
-  sanitize synccheck "$small"
   step "Device memory" '.' "$bin/cuda_benchmark"
   step "Host memory" '.' "$bin/cuda_host_benchmark"
   step "Server" '.' python3 tests/gpu/server.py "$bin"
@@ -72,6 +67,11 @@ small='*EveryTypeAndScoreKind*:*TilesCut*:*Strides*:*BitsAreThose*:ExhaustiveTes
   else
     printf '\n## PyTorch beside the backend\n\nLeft out: python3 has no PyTorch.\n'
   fi
+  # One test makes the device fail; others solve millions of blocks.
+  sanitize memcheck '-*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*:MemoryGrowthTest.*'
+  sanitize racecheck "$small"
+  sanitize initcheck "$small"
+  sanitize synccheck "$small"
   if [ "$failed" -eq 0 ]; then printf '\nEvery step passed.\n'; else printf '\nSome steps failed.\n'; fi
 } >"$results"
 cat "$results"
