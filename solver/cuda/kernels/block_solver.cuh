@@ -209,6 +209,7 @@ class BlockSolver {
   // place of the scores; the positive ones are kept. float64, in which w - b is rounded by 2^-53
   // of the greater, and products with powers of two are exact.
   __device__ void Quantise(double quanta) {
+    group_.Sync();  // all have certified what the round before left
     state_.rows.quanta[k_] = state_.columns.quanta[k_] = 0;
     PublishRows(quanta);
     const double unit = unit_ * quanta, potential = column_potential_ * quanta;

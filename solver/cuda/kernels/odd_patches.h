@@ -1,4 +1,5 @@
-// Any patch: with ties or outliers, cut by the end of a tile, of blocks that do not fill their place.
+// Any patch: with ties or outliers, cut by the end of a tile, of blocks that do not fill their
+// place.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -123,7 +123,8 @@ constexpr int MaskWords(int m) { return (m + 31) / 32; }
 // Workspace that a block takes at most.
 constexpr int64_t WorkspaceBytesPerBlock(int m) {
   const size_t general = sizeof(BlockResult) + sizeof(uint32_t) * m * MaskWords(m);
-  const size_t patch = m > kWideLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + 2 * sizeof(uint32_t);
+  const size_t patch =
+      m > kWideLines ? 0 : sizeof(PartResult) / PatchBlocks(m) + 2 * sizeof(uint32_t);
   return static_cast<int64_t>(general + patch);
 }
 

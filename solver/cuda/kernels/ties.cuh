@@ -55,6 +55,7 @@ class TieForest {
     const float tight = score - potential;
     const bool near = open.contains(k) && fabsf(tight - potentials[k]) <= reach_;
     if (near) potentials[k] = tight;
+    if constexpr (Group<kWidth>::kInWarp) group_.Sync();  // elsewhere Lines() is a barrier
     return group_.Lines(near);
   }
 
