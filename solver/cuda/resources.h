@@ -55,6 +55,7 @@ class DeviceBuffer {
   // At least `bytes`; what it held is lost. REQUIRES: nothing under way uses it.
   absl::Status Reserve(size_t bytes);
   std::byte* data() const { return static_cast<std::byte*>(memory_.get()); }
+  size_t size() const { return size_; }
 
  private:
   struct Free {

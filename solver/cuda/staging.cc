@@ -180,10 +180,10 @@ absl::Status Staging::ReserveBuffers() {
   absl::Status status = inputs_.Reserve(staged_input_bytes_);
   if (status.ok()) status = outputs_.Reserve(staged_output_bytes_);
   if (status.ok()) status = device_inputs_.Reserve(input_bytes_);
-  const std::byte* const outputs_before = device_outputs_.data();
+  const size_t size_before = device_outputs_.size();
   if (status.ok()) status = device_outputs_.Reserve(output_bytes_);
   if (status.ok()) status = workspace_.Reserve(config_.workspace_bytes);
-  if (!status.ok() || device_outputs_.data() == outputs_before) return status;
+  if (!status.ok() || device_outputs_.size() == size_before) return status;
   // They are copied with the gaps between them, which shall not hold what somebody else left there.
   return ToStatus(cudaMemsetAsync(device_outputs_.data(), 0, output_bytes_, stream_.get()),
                   "cudaMemsetAsync");
