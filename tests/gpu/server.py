@@ -91,7 +91,9 @@ def main():
             end_to_end.server(program, folder, "auto") as auto,
             end_to_end.server(program, folder, "cpu") as cpu,
         ):
-            subprocess.run([bin_dir / "tsenor", "info", "--server", auto[0]], check=True)
+            command = [bin_dir / "tsenor", "info", "--server", auto[0]]
+            info = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            print("\n".join(line for line in info.splitlines() if line.startswith("backend")), flush=True)
             compare(bin_dir, [auto[0], cpu[0]], folder)
             measure(bin_dir, [auto, cpu], folder, arguments)
 
