@@ -1,24 +1,18 @@
 #include "solver/cuda/kernels/patch_schedule.h"
 
-#include <cuda_fp16.h>
-
-#include <cmath>
 #include <iterator>
 #include <span>
 #include <utility>
 
 #include "solver/cpu/quantile.h"
 #include "solver/cuda/kernels/pass.h"
+#include "solver/cuda/schedule_numbers.h"
 
 namespace tsenor::cuda {
 namespace {
 
 // Numbers found on an H200 by a search for the least time of the kernel: the even ones on Gaussian
 // weights, those of kScaled on log-normal column norms, row norms, and both.
-struct EvenSweep {
-  float tau;
-  float row_limit, column_limit;  // tau times the farthest that an excess of one moves a potential
-};
 struct EvenTable {
   float relaxation;  // of Newton's step
   std::span<const EvenSweep> sweeps;
@@ -51,10 +45,6 @@ EvenTable EvenTableFor(int m) {
 }
 
 constexpr float kScaledRelaxation = 0.7992f;
-struct ScaledSweep {
-  float tau;
-  float least_within;  // a line counts at least six times so many entries within reach
-};
 constexpr ScaledSweep kScaled[] = {
     {0.4712f, 0.797f}, {1.165f, 0.609f}, {3.552f, 1.08f}, {5.318f, 0.795f}, {11.69f, 1.77f},
     {21.16f, 1.17f},   {41.59f, 1.25f},  {98.82f, 1.17f}, {161.1f, 1.41f},  {257.7f, 1.91f},
@@ -66,12 +56,6 @@ constexpr ScaledSweep kTied[] = {
     {15.95f, 0.96f}, {34.8f, 0.84f}, {71.8f, 1.63f}, {138.9f, 1.4f}, {180.0f, 2.18f},
 };
 static_assert(std::size(kTied) == kTiedSweeps);
-
-// Twice the same number.
-uint32_t Twice(float value) {
-  const uint32_t half = __half_raw(__float2half(value)).x;
-  return half << 16 | half;
-}
 
 // Sweep number `k` without its gains.
 SweepStep& SetSharpness(int k, float tau, PatchSchedule& schedule) {
@@ -129,11 +113,7 @@ float ScaledSpread(int m) {
 
 PatchSchedules SchedulesFor(int n, int m) {
   const float center = cpu::QuantileFactor(n, m);
-  // The density of |N(0, 1)| there, in units of its mean sqrt(2 / pi).
-  constexpr float kMean = 0.79788456f;
-  const float quantile = center * kMean;
-  const float density =
-      static_cast<float>(m) * kMean * kMean * std::exp(-0.5f * quantile * quantile);
+  const float density = DensityAt(center, m);
   return {.n = n,
           .m = m,
           .per_entry = 1.0f / static_cast<float>(m * m),

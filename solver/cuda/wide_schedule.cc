@@ -1,12 +1,11 @@
 #include "solver/cuda/kernels/wide_schedule.h"
 
-#include <cuda_fp16.h>
-
 #include <algorithm>
 #include <cmath>
 #include <iterator>
 
 #include "solver/cpu/quantile.h"
+#include "solver/cuda/schedule_numbers.h"
 
 namespace tsenor::cuda {
 namespace {
@@ -15,10 +14,6 @@ namespace {
 // tuned on one yet. To try another one, change these tables: schedules are a parameter of the
 // kernel, which need not be compiled again.
 constexpr float kEvenRelaxation = 1.061f;  // of Newton's step
-struct EvenSweep {
-  float tau;
-  float row_limit, column_limit;  // tau times the farthest that an excess of one moves a potential
-};
 constexpr EvenSweep kEven[] = {
     {1.815f, 1.58f, 8.09f},   {3.942f, 1.78f, 1.78f},  {5.657f, 1.98f, 1.37f},
     {10.12f, 1.44f, 1.35f},   {20.47f, 1.5f, 0.605f},  {24.96f, 0.776f, 0.871f},
@@ -31,10 +26,6 @@ constexpr EvenSweep kEven[] = {
 constexpr float kScaledSpread = 2.1f;
 constexpr float kScaledRelaxation = 0.948f;
 constexpr int kScaledRough = 6, kScaledMeasured = 8;
-struct ScaledSweep {
-  float tau;
-  float least_within;  // a line counts at least six times so many entries within reach
-};
 constexpr ScaledSweep kScaled[] = {
     {0.3388f, 0.843f}, {1.208f, 0.974f}, {2.993f, 2.63f}, {5.079f, 1.25f}, {10.08f, 2.18f},
     {19.89f, 1.72f},   {43.55f, 1.61f},  {115.2f, 1.3f},  {200.0f, 1.53f}, {350.0f, 2.31f},
@@ -49,12 +40,6 @@ struct EvenGrowth {
 };
 constexpr EvenGrowth kWild = {16, 10, 0.0003f, 350.0f, 1.0f, 1.5f};
 constexpr EvenGrowth kTied = {12, 4, 0.5f, 250.0f, 1.0f, 1.0f};
-
-// Twice the same number.
-uint32_t Twice(float value) {
-  const uint32_t half = __half_raw(__float2half(value)).x;
-  return half << 16 | half;
-}
 
 // Appends a sweep without its gains.
 WideStep& Append(float tau, WideSchedule& schedule) {
@@ -127,11 +112,7 @@ static_assert(std::max(kWild.sweeps, kTied.sweeps) <= WideSchedule::kMostSweeps)
 
 WideSchedules WideSchedulesFor(int n, int m) {
   const float center = cpu::QuantileFactor(n, m);
-  // The density of |N(0, 1)| there, in units of its mean sqrt(2 / pi).
-  constexpr float kMean = 0.79788456f;
-  const float quantile = center * kMean;
-  const float density =
-      static_cast<float>(m) * kMean * kMean * std::exp(-0.5f * quantile * quantile);
+  const float density = DensityAt(center, m);
   const float fraction = static_cast<float>(n) / static_cast<float>(m);
   const uint32_t minus_n = Twice(-static_cast<float>(n));
   return {.per_entry = 1.0f / static_cast<float>(m * m),
