@@ -9,15 +9,15 @@ import unittest
 import count_results
 
 PASSED = '<testcase name="a" status="run"/>'
-FAILED = '<testcase name="b" status="fail"><failure/></testcase>'
+FAILED = '<testcase name="b" status="fail"><failure/><system-out>1 is not 2</system-out></testcase>'
 SKIPPED = '<testcase name="c" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>'
 DISABLED = '<testcase name="d" status="disabled"/>'
 NO_PROGRAM = '<testcase name="e" status="notrun"><skipped message="Unable to find executable"/></testcase>'
 
 
 class CountResults(unittest.TestCase):
-    def run_on(self, *contents):
-        """(exit code, last line) for build folders with these test cases; None: no results there."""
+    def output_of(self, *contents):
+        """(exit code, lines) for build folders with these test cases; None: no results there."""
         with tempfile.TemporaryDirectory() as root:
             folders = [pathlib.Path(root, str(number)) for number in range(len(contents))]
             for folder, cases in zip(folders, contents):
@@ -27,7 +27,12 @@ class CountResults(unittest.TestCase):
             output = io.StringIO()
             with contextlib.redirect_stdout(output):
                 code = count_results.main(folders)
-            return code, output.getvalue().splitlines()[-1]
+            return code, output.getvalue().splitlines()
+
+    def run_on(self, *contents):
+        """(exit code, last line)."""
+        code, lines = self.output_of(*contents)
+        return code, lines[-1]
 
     def test_sums_over_folders(self):
         self.assertEqual(
@@ -36,6 +41,11 @@ class CountResults(unittest.TestCase):
 
     def test_a_failure_fails(self):
         self.assertEqual(self.run_on([PASSED, FAILED]), (1, "1 passed, 1 failed, 0 skipped"))
+
+    def test_a_failure_is_shown(self):
+        _, lines = self.output_of([FAILED])
+        self.assertTrue(lines[0].endswith(": b failed"))
+        self.assertEqual(lines[1].strip(), "1 is not 2")
 
     def test_a_missing_program_is_a_failure(self):
         self.assertEqual(self.run_on([PASSED, NO_PROGRAM]), (1, "1 passed, 1 failed, 0 skipped"))

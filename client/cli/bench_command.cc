@@ -1,4 +1,5 @@
 // `tsenor bench`: a server under load.
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
 #include <iostream>

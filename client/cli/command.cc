@@ -1,5 +1,6 @@
 #include "client/cli/command.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <iostream>
 

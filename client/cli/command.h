@@ -1,10 +1,14 @@
 // What the commands of `tsenor` share: exit codes, and how each one joins the command line.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include "absl/status/status.h"
 #include "client/security.h"
+
+namespace CLI {
+class App;
+class Option;
+class Validator;
+}  // namespace CLI
 
 namespace tsenor::cli {
 

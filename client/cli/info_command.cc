@@ -1,6 +1,7 @@
 // `tsenor info`: what a server is and can do.
 #include <google/protobuf/util/json_util.h>
 
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 

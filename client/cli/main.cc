@@ -1,6 +1,7 @@
 // `tsenor`: the command line. Composes the commands; each lives in its own file.
 #include <malloc.h>
 
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>

@@ -1,4 +1,5 @@
 // `tsenor mask`: a checkpoint in, masks (or the masked checkpoint) out.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <iostream>

@@ -1,5 +1,6 @@
 #include "client/cli/method_flags.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
 #include <limits>

@@ -1,7 +1,6 @@
 // The flags that say how masks are found, and their translation to the API.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +8,10 @@
 
 #include "absl/status/status.h"
 #include "tsenor/v1/mask_service.pb.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
 
 namespace tsenor::cli {
 

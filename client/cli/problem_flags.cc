@@ -2,6 +2,8 @@
 
 #include <re2/re2.h>
 
+#include <CLI/CLI.hpp>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"

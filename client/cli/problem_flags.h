@@ -1,12 +1,15 @@
 // The flags that say what is to be solved, and their translation to the API.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "tsenor/v1/types.pb.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
 
 namespace tsenor::cli {
 

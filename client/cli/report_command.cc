@@ -1,4 +1,5 @@
 // `tsenor report`: one table over several reports.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <vector>

@@ -4,6 +4,7 @@
 // The one file of the client that uses the solver library. The bound on a mask's value comes from
 // potentials that the solver returns, evaluated by Certify(), which trusts nothing but weak
 // duality.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstring>

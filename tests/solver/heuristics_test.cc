@@ -51,8 +51,8 @@ TEST(HeuristicBackendsTest, AnswerTheSameMasks) {
   const std::unique_ptr<Solver> cpu = MakeCpuSolverWithThreads(2);
   for (const Pattern pattern : ManyPatterns()) {
     for (const WeightKind kind : kAllWeightKinds) {
-      // An incomplete block row and column, where there can be one.
-      const int m = pattern.m, rows = m + (m + 1) / 2, columns = 2 * m - m / 3;
+      // An incomplete block row and column, where there can be one; of large blocks not four.
+      const int m = pattern.m, rows = m + (m + 1) / 2, columns = (m > 32 ? m : 2 * m) - m / 3;
       const auto weights = GenerateWeights(kind, rows, columns, 5);
       for (const Method method : kHeuristics) {
         SCOPED_TRACE(Name(kind) + ", " + Text(method, pattern));
