@@ -18,6 +18,7 @@
 #include "client/cli/problem_flags.h"
 #include "client/cli/server_cpu.h"
 #include "client/mask_client.h"
+#include "proto/grpc_library.h"
 
 namespace tsenor::cli {
 namespace {
@@ -100,6 +101,7 @@ int RunBench(BenchFlags flags) {
       std::chrono::milliseconds(static_cast<int64_t>(flags.timeout_seconds * 1e3));
   client::ClientOptions options;
   options.security = flags.load.call.security;
+  const GrpcLibrary grpc;
   const auto client =
       client::MaskClient::Connect(flags.load.server, options, interrupt.get_token());
   if (!client.ok()) return fail(client.status(), ExitCodeOfConnect(client.status()));

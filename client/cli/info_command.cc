@@ -8,6 +8,7 @@
 #include "client/cli/command.h"
 #include "client/cli/table.h"
 #include "client/mask_client.h"
+#include "proto/grpc_library.h"
 
 namespace tsenor::cli {
 namespace {
@@ -59,6 +60,7 @@ void PrintText(const std::string& address, const v1::GetServerInfoResponse& info
 int RunInfo(const InfoFlags& flags) {
   client::ClientOptions options;
   options.security = flags.security;
+  const GrpcLibrary grpc;
   const auto client = client::MaskClient::Connect(flags.server, options);
   if (!client.ok()) return Fail(client.status(), ExitCodeOfConnect(client.status()));
   const absl::StatusOr<v1::GetServerInfoResponse> info = (*client)->GetServerInfo();

@@ -18,6 +18,7 @@
 #include "client/cli/report.h"
 #include "client/cli/table.h"
 #include "client/cli/transfer.h"
+#include "proto/grpc_library.h"
 
 namespace tsenor::cli {
 namespace {
@@ -165,6 +166,7 @@ int RunMask(const MaskFlags& flags) {
   }
   const std::stop_source interrupt;
   const InterruptWatcher watcher(interrupt);
+  const GrpcLibrary grpc;
   const absl::StatusOr<client::Checkpoint> checkpoint = client::Checkpoint::Open(flags.input);
   if (!checkpoint.ok()) return Fail(checkpoint.status());
   const absl::StatusOr<Selection> selection = Select(flags, *checkpoint);

@@ -343,10 +343,15 @@ TEST_F(CommandLine, AServerThatCancelsIsNoInterrupt) {
 
 // Method and options as the server reads them.
 TEST_F(CommandLine, MethodsAreSentWithTheirOptions) {
-  v1::TensorHeader header;
-  const FakeServer server([&header](int, grpc::ServerContext&, Stream& stream) {
-    const grpc::Status status = FakeMaskService::ReadTensor(stream, header);
-    return status.ok() ? grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "seen") : status;
+  std::mutex mutex;
+  v1::TensorHeader header;  // of the last tensor; guarded by mutex
+  const FakeServer server([&](int, grpc::ServerContext&, Stream& stream) {
+    v1::TensorHeader arrived;
+    const grpc::Status status = FakeMaskService::ReadTensor(stream, arrived);
+    if (!status.ok()) return status;
+    const std::lock_guard lock(mutex);
+    header = arrived;
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "seen");
   });
   const struct {
     const char* name;

@@ -10,7 +10,7 @@ import repository
 
 STANDARD = ["std", "system"]
 STATUS = ["absl/status/", "absl/strings/"]
-WIRE = ["tsenor/v1/", "google/protobuf/", "grpc/", "grpcpp/"]
+WIRE = ["tsenor/v1/", "google/protobuf/", "grpc/", "grpcpp/", "proto/grpc_library.h"]
 SOLVER_INTERFACE = [r"solver/[a-z_]+\.h$"]
 SERVER_CORE = STANDARD + SOLVER_INTERFACE + ["absl/", "server/", "proto/wire/", "spdlog/"]
 CLIENT = STANDARD + ["absl/", "re2/", "nlohmann/", "CLI/", "curl/", "client/", "proto/wire/"] + WIRE
@@ -30,6 +30,7 @@ LAYERS = [
     # The solver knows nothing of gRPC, protobuf, server or client.
     (r"solver/", STANDARD + STATUS + ["solver/"]),
     (r"proto/wire/", STANDARD + ["proto/wire/", "isa-l/"]),
+    (r"proto/grpc_library\.", WIRE + ["openssl/"]),
     # The only file that names backends.
     (r"server/backends\.", SERVER_CORE + ["solver/"]),
     (r"server/main\.cc", SERVER_CORE + WIRE + ["prometheus/", "CLI/"]),

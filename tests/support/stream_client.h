@@ -2,6 +2,7 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
@@ -25,15 +26,20 @@ struct StreamAnswer {
   std::optional<v1::SolveSummary> summary;
 };
 
-// `probes` false: what a stream may have under way to a client that does not read stays at 64 KiB.
+// Connected: now and then one attempt fails (gRPC 1.51 reports an errno of something else), and
+// would fail calls that do not wait. `probes` false: what a stream may have under way to a client
+// that does not read stays at 64 KiB.
 inline std::unique_ptr<v1::MaskService::Stub> MakeStub(const std::string& address,
                                                        bool probes = true) {
   grpc::ChannelArguments arguments;
   if (!probes) arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
   arguments.SetMaxReceiveMessageSize(-1);
-  return v1::MaskService::NewStub(
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  const auto channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  EXPECT_TRUE(
+      channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
+  return v1::MaskService::NewStub(channel);
 }
 
 // The header of a float32 tensor, n:m.

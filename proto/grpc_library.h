@@ -1,0 +1,24 @@
+// gRPC for as long as a program runs.
+#pragma once
+
+namespace tsenor {
+
+// Keeps gRPC up for its own lifetime, and takes it down before its destructor returns. Without one
+// the last channel or server does that, perhaps on a detached thread, which then still works while
+// the process ends.
+//
+// By default, OpenSSL frees its locks as soon as a process ends, with gRPC's threads perhaps still
+// busy with a handshake: a client that had given up on a server crashed so, in
+// pthread_rwlock_wrlock(nullptr). With this it leaves them to the kernel.
+//
+// Make one before anything else of gRPC or OpenSSL. Its threads take the signals that are not
+// blocked then.
+class GrpcLibrary {
+ public:
+  GrpcLibrary();
+  GrpcLibrary(const GrpcLibrary&) = delete;
+  GrpcLibrary& operator=(const GrpcLibrary&) = delete;
+  ~GrpcLibrary();
+};
+
+}  // namespace tsenor
