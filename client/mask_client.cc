@@ -18,6 +18,7 @@ namespace {
 
 // Time for GetServerInfo(), which does no work.
 constexpr std::chrono::seconds kInfoTimeout{10};
+constexpr std::chrono::milliseconds kMaxKeepaliveTimeout{20'000};
 
 // Time to learn why there is no connection: a channel that failed to connect tells at once, one
 // that still tries (the server is frozen) does not tell at all.
@@ -58,6 +59,12 @@ MaskClient::MaskClient(std::string address, const ClientOptions& options,
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectAttemptMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  if (const auto silence = options_.keepalive_time; silence.count() > 0) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(silence.count()));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                     static_cast<int>(std::min(silence, kMaxKeepaliveTimeout).count()));
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // any number
+  }
   // An address may stand for several servers (a name with several addresses, a list after "ipv4:"):
   // tensors go to them in turn, and to the others while one restarts.
   arguments.SetLoadBalancingPolicyName("round_robin");

@@ -25,6 +25,10 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   // Longest time of one SolveTensor(), all attempts included.
   std::chrono::milliseconds solve_timeout{3'600'000};
+  // How long a server that solves may be silent before it is asked whether it is still there; if it
+  // does not answer in as long again, at most 20 s, the attempt ends as Unavailable. At least 10 s,
+  // or servers take offence; 0: never.
+  std::chrono::milliseconds keepalive_time{30'000};
   // Bytes of a tensor in one message, at most; >= 1. Large enough that the cost of a message does
   // not count, small enough that the first block rows are on their way early.
   size_t chunk_bytes = size_t{1} << 20;

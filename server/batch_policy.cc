@@ -1,25 +1,30 @@
 #include "server/batch_policy.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace tsenor::server {
 namespace {
 
-// The first batch of a problem, which tells what it costs, is a full one's part: enough to see the
-// cost of weights, not much where they turn out to be dear.
-constexpr int64_t kFirstBatch = 16;
+// Weights of which the cost is not known: enough to see it, not many where they turn out to be
+// dear.
+constexpr int64_t kFirstElements = int64_t{256} << 10;
 
 // Weights of a full batch from `queue`, at least 1.
 int64_t FullBatch(const QueueState& queue, const BatchConfig& config) {
-  const int64_t most = config.max_batch_elements;
-  if (config.max_batch_time == Duration::zero()) return most;
-  if (queue.seconds_per_element == 0) return std::max<int64_t>(most / kFirstBatch, 1);
-  const double in_time = Seconds(config.max_batch_time) / queue.seconds_per_element;
-  return in_time < static_cast<double>(most) ? std::max(static_cast<int64_t>(in_time), int64_t{1})
-                                             : most;
+  return std::min(config.max_batch_elements, ElementsInTime(queue.seconds_per_element, config));
 }
 
 }  // namespace
+
+int64_t ElementsInTime(double seconds_per_element, const BatchConfig& config) {
+  constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
+  if (config.max_batch_time == Duration::zero()) return kAnyNumber;
+  if (seconds_per_element == 0) return kFirstElements;
+  const double elements = Seconds(config.max_batch_time) / seconds_per_element;
+  if (elements >= static_cast<double>(kAnyNumber)) return kAnyNumber;
+  return std::max(static_cast<int64_t>(elements), int64_t{1});
+}
 
 BatchDecision DecideBatch(std::span<const QueueState> queues, int idle_workers, Time now,
                           const BatchConfig& config) {

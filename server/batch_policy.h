@@ -50,6 +50,10 @@ struct BatchDecision {
   int64_t max_elements = 0;
 };
 
+// Weights that are expected to take max_batch_time, at least 1; any number without such a bound.
+// `seconds_per_element`: as in QueueState.
+int64_t ElementsInTime(double seconds_per_element, const BatchConfig& config);
+
 // An idle worker launches at once the queue whose turn it is among those that are full or have
 // waited max_batch_delay. Busy workers launch nothing: what arrives meanwhile is the next batch.
 BatchDecision DecideBatch(std::span<const QueueState> queues, int idle_workers, Time now,

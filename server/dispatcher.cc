@@ -29,7 +29,7 @@ Dispatcher::Dispatcher(std::span<Solver* const> solvers, const BatchConfig& conf
   for (Solver* solver : solvers) {
     of_workers.insert(of_workers.end(), std::max(1, solver->info().batches_in_flight), solver);
   }
-  workers_left_ = static_cast<int>(of_workers.size());
+  for (Solver* solver : solvers) solvers_.try_emplace(solver);
   for (Solver* solver : of_workers) {
     workers_.emplace_back([this, solver] { Work(*solver); });
   }
@@ -60,6 +60,11 @@ void Dispatcher::DropDead() {
     dead = queue_.TakeDead(now);
   }
   Drop(std::move(dead), now);
+}
+
+int64_t Dispatcher::MaxPieceElements(const Problem& problem) const {
+  const std::lock_guard lock(mutex_);
+  return ElementsInTime(cost_.seconds_per_element(problem), config_);
 }
 
 void Dispatcher::Stop() {
@@ -112,11 +117,31 @@ void Dispatcher::Work(Solver& solver) {
   }
   --idle_workers_;
   if (solver.health().ok()) return;
-  observer_.OnSolverLost(solver.info().name);
-  const bool last = --workers_left_ == 0;
   lock.unlock();
   changed_.notify_all();  // this worker may have taken the news that was meant for another
-  if (last) Close(NoSolverLeft());
+  CheckSolvers();
+}
+
+void Dispatcher::CheckSolvers() {
+  std::vector<std::pair<Owners, absl::Status>> stranded;
+  bool news = false, any_left = false;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [solver, state] : solvers_) {
+      const absl::Status health = solver->health();
+      any_left |= health.ok();
+      if (health.ok()) continue;
+      if (!state.lost) observer_.OnSolverLost(solver->info().name);
+      news |= !std::exchange(state.lost, true);
+      for (Owners& owners : state.in_flight) stranded.emplace_back(std::move(owners), health);
+    }
+  }
+  for (const auto& [owners, health] : stranded) {
+    for (const std::shared_ptr<PieceOwner>& owner : owners) owner->OnSolverLost(health);
+  }
+  if (!news) return;
+  changed_.notify_all();
+  if (!any_left) Close(NoSolverLeft());
 }
 
 std::vector<QueueState> Dispatcher::States(Time now) const {
@@ -144,15 +169,18 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   report.full_elements = full_elements;
   std::vector<Tile> tiles;
   tiles.reserve(pieces.size());
+  Owners owners;
   const Time taken = clock_.Now();
   for (const std::unique_ptr<Piece>& piece : pieces) {
     report.elements += piece->elements();
     tiles.push_back(piece->tile());
+    owners.push_back(piece->owner);
   }
 
+  const auto in_flight = NoteBegin(solver, std::move(owners));
   report.status = solver.Solve({report.problem, tiles});
   const Time solved = clock_.Now();
-  const Time began = BeganAt(solver, taken, solved);
+  const Time began = NoteEnd(solver, in_flight, taken, solved);
   report.seconds = Seconds(solved - began);
 
   for (const std::unique_ptr<Piece>& piece : pieces) {
@@ -176,11 +204,19 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   }
 }
 
-Time Dispatcher::BeganAt(const Solver& solver, Time taken, Time solved) {
-  std::lock_guard lock(mutex_);
-  Time& last_solved = last_solved_[&solver];
-  const Time began = std::clamp(last_solved, taken, solved);
-  last_solved = std::max(last_solved, solved);
+std::list<Dispatcher::Owners>::iterator Dispatcher::NoteBegin(Solver& solver, Owners owners) {
+  const std::lock_guard lock(mutex_);
+  std::list<Owners>& in_flight = solvers_.at(&solver).in_flight;
+  return in_flight.insert(in_flight.end(), std::move(owners));
+}
+
+Time Dispatcher::NoteEnd(Solver& solver, std::list<Owners>::iterator owners, Time taken,
+                         Time solved) {
+  const std::lock_guard lock(mutex_);
+  SolverState& state = solvers_.at(&solver);
+  state.in_flight.erase(owners);
+  const Time began = std::clamp(state.last_solved, taken, solved);
+  state.last_solved = std::max(state.last_solved, solved);
   return began;
 }
 

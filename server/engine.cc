@@ -129,6 +129,7 @@ void Engine::Watch() {
     if (trims) worked_ = false;
     lock.unlock();
     if (ends_idle) CheckIdle();
+    dispatcher_.CheckSolvers();
     // Freed blocks between living ones never leave by themselves: after a burst of large messages
     // the process would stay as large as it was.
     if (trims) malloc_trim(0);

@@ -71,8 +71,8 @@ class Engine {
  private:
   using Sessions = std::list<std::weak_ptr<Session>>;
 
-  // Ends idle sessions, and gives freed memory back to the kernel once there has been none for a
-  // while.
+  // Ends idle sessions and those whose solver is lost, and gives freed memory back to the kernel
+  // once there has been none for a while.
   void Watch();
 
   const Limits limits_;

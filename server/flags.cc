@@ -96,6 +96,11 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
   Add(app, "log-format", flags.log_format, "text, or json: an object a line")
       ->check(CLI::IsMember({"text", "json"}));
+  AddSeconds(app, "canary-interval", flags.canary.interval,
+             "How often each solver is asked for masks that are known, to see that it is alive; 0: "
+             "never");
+  AddSeconds(app, "canary-timeout", flags.canary.timeout,
+             "How long a solver may leave that unanswered before it counts as lost");
   AddSeconds(app, "drain-timeout", flags.drain_timeout,
              "How long SIGTERM waits for RPCs in flight");
   AddSeconds(app, "drain-delay", flags.drain_delay,
@@ -110,6 +115,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Add(app, "max-streams", limits.max_streams, "Tensors in flight at once");
   AddSeconds(app, "idle-timeout", limits.idle_timeout,
              "Ends a stream whose client neither sends nor reads; 0: never");
+  AddSeconds(
+      app, "keepalive-time", limits.keepalive_time,
+      "How long a connection is silent before its client is asked whether it is still there; "
+      "0: never");
   AddBytes(app, "min-stream-rate", limits.min_stream_rate,
            "Bytes a second that a stream must send in the idle timeout; 0: any byte will do");
   Add(app, "max-batch-elements", flags.batch.max_batch_elements,
@@ -117,7 +126,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   AddSeconds(
       app, "max-batch-time", flags.batch.max_batch_time,
-      "How long a batch may take, as its weights cost last; a single piece may exceed it; 0: "
+      "How long a batch may take, as its weights cost last; a single block row may exceed it; 0: "
       "no bound");
   AddSeconds(app, "priority-ageing", flags.batch.priority_ageing,
              "How long a tensor waits until it counts as one priority higher; 0: priorities do not "

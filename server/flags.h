@@ -10,6 +10,7 @@
 #include "server/clock.h"
 #include "server/limits.h"
 #include "server/security.h"
+#include "server/watched_solver.h"
 
 namespace tsenor::server {
 
@@ -28,6 +29,7 @@ struct Flags {
   Duration drain_delay = Duration::zero();
   Duration drain_timeout = std::chrono::seconds(30);  // after the delay
   Limits limits;
+  CanaryConfig canary;
   BatchConfig batch;  // max_batch_elements 0: what the backend calls efficient
 };
 

@@ -38,6 +38,15 @@ struct Limits {
   // anyway. 0: any byte counts.
   int64_t min_stream_rate = int64_t{16} << 10;
 
+  // How long a connection may be silent before its client is asked whether it is still there; one
+  // that does not answer in keepalive_timeout() is closed: its machine may have died without a
+  // word. 0: never.
+  Duration keepalive_time = std::chrono::seconds(60);
+
+  Duration keepalive_timeout() const {
+    return std::min<Duration>(keepalive_time, std::chrono::seconds(20));
+  }
+
   // Bytes that count as a sign of life: what min_stream_rate is in one idle_timeout.
   double min_progress_bytes() const {
     return static_cast<double>(min_stream_rate) * Seconds(idle_timeout);

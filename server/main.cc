@@ -10,15 +10,19 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "proto/grpc_library.h"
 #include "server/backends.h"
 #include "server/clock.h"
 #include "server/engine.h"
@@ -26,6 +30,7 @@
 #include "server/log_format.h"
 #include "server/metrics.h"
 #include "server/server.h"
+#include "server/watched_solver.h"
 #include "server/weights_directory.h"
 
 namespace tsenor::server {
@@ -69,18 +74,25 @@ void Log(const Backends& backends) {
 }
 
 // Waits for one of `signals`. Returns 0 instead once no solver is left; tells of each that is lost.
-int WaitForEnd(const sigset_t& signals, const Backends& backends) {
+int WaitForEnd(const sigset_t& signals, std::span<Solver* const> solvers) {
   constexpr timespec kPeriod = {.tv_sec = 1, .tv_nsec = 0};
   std::set<const Solver*> lost;
-  while (lost.size() < backends.solvers.size()) {
+  while (lost.size() < solvers.size()) {
     const int signal = sigtimedwait(&signals, nullptr, &kPeriod);
     if (signal > 0) return signal;
-    for (const auto& solver : backends.solvers) {
+    for (const Solver* solver : solvers) {
       const absl::Status health = solver->health();
-      if (!health.ok() && lost.insert(solver.get()).second) spdlog::error("{}", health.ToString());
+      if (!health.ok() && lost.insert(solver).second) spdlog::error("{}", health.ToString());
     }
   }
   return 0;
+}
+
+// Ends the process without its threads: one in a solver that hangs would never be joined.
+[[noreturn]] void EndAtOnce(int exit_code) {
+  spdlog::shutdown();
+  std::cout.flush();
+  std::_Exit(exit_code);
 }
 
 // What a full batch is, if the command line does not say.
@@ -94,14 +106,18 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   const auto backends = MakeBackends(flags);
   if (!backends.ok()) return backends.status();
   Log(*backends);
-  std::vector<Solver*> solvers;
   std::vector<std::string> names;
-  for (const auto& solver : backends->solvers) {
-    solvers.push_back(solver.get());
-    names.push_back(solver->info().name);
-  }
+  for (const auto& solver : backends->solvers) names.push_back(solver->info().name);
   const SteadyClock clock;
   Metrics metrics(names, flags.limits.memory_budget_bytes);
+  CanaryConfig canary = flags.canary;
+  if (flags.backend == "null") canary.interval = Duration::zero();  // it has no right answer
+  std::vector<std::unique_ptr<WatchedSolver>> watched;
+  std::vector<Solver*> solvers;
+  for (const auto& solver : backends->solvers) {
+    watched.push_back(std::make_unique<WatchedSolver>(*solver, canary, clock, metrics));
+    solvers.push_back(watched.back().get());
+  }
   std::optional<WeightsDirectory> weights;
   if (!flags.weights_directory.empty()) {
     auto opened = WeightsDirectory::Open(flags.weights_directory);
@@ -128,7 +144,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
     std::cout << "health on " << (*server)->health_address() << std::endl;
   }
 
-  const int signal = WaitForEnd(end_signals, *backends);
+  const int signal = WaitForEnd(end_signals, solvers);
   spdlog::info("{}: draining for at most {} s",
                signal > 0 ? fmt::format("received {}", strsignal(signal)) : "no solver is left",
                Seconds(flags.drain_delay + flags.drain_timeout));
@@ -136,6 +152,12 @@ absl::Status Serve(const Flags& flags, const sigset_t& end_signals) {
   pthread_sigmask(SIG_UNBLOCK, &end_signals, nullptr);
   if (!(*server)->Drain(flags.drain_timeout, flags.drain_delay)) {
     spdlog::warn("cancelled the calls that were left after the drain timeout");
+  }
+  const bool all_live =
+      std::ranges::all_of(solvers, [](auto* each) { return each->health().ok(); });
+  if (!all_live) {
+    spdlog::info("stopped, without waiting for the solvers that are lost");
+    EndAtOnce(signal > 0 ? 0 : 1);
   }
   engine.Stop();
   spdlog::info("stopped");
@@ -153,7 +175,9 @@ int main(int argc, char** argv) {
   spdlog::set_formatter(MakeLogFormatter(parsed.flags->log_format == "json"));
   spdlog::set_level(spdlog::level::from_str(parsed.flags->log_level));
   KeepFreedBuffers();
-  const absl::Status status = Serve(*parsed.flags, BlockEndSignals());
+  const sigset_t end_signals = BlockEndSignals();
+  const tsenor::GrpcLibrary grpc;
+  const absl::Status status = Serve(*parsed.flags, end_signals);
   if (status.ok()) return 0;
   spdlog::error("{}", status.ToString());
   return 1;

@@ -93,6 +93,8 @@ void Metrics::CreateWorkMetrics(const std::vector<std::string>& backends) {
     BackendMetrics& metrics = backends_[backend];
     metrics = {
         &NewGauge("tsenor_backend_up", "1 until the backend's device fails for good.", name),
+        &NewGauge("tsenor_canary_success_timestamp_seconds",
+                  "Unix time of the last right answer to a canary; 0: none yet.", name),
         &NewCounter("tsenor_solver_seconds_total",
                     "Time of batches in solvers; those that overlap count each.", name),
         &NewCounter("tsenor_solver_wasted_seconds_total",
@@ -149,6 +151,10 @@ void Metrics::OnFileRead(int64_t bytes) { file_bytes_->Increment(static_cast<dou
 
 void Metrics::OnStage(Stage stage, double seconds) {
   stages_[static_cast<size_t>(stage)]->Observe(seconds);
+}
+
+void Metrics::OnCanary(const std::string& backend) {
+  backends_.at(backend).canary_time->SetToCurrentTime();
 }
 
 void Metrics::OnSolverLost(const std::string& backend) { backends_.at(backend).up->Set(0); }

@@ -43,6 +43,7 @@ class Metrics final : public Observer {
   void OnFileRead(int64_t bytes) override;
   void OnStage(Stage stage, double seconds) override;
   void OnBatch(const BatchReport& report) override;
+  void OnCanary(const std::string& backend) override;
   void OnSolverLost(const std::string& backend) override;
   void OnTensorDone(const Problem& problem, const SolveStats& stats) override;
   void OnDropped(DropReason reason) override;
@@ -72,6 +73,7 @@ class Metrics final : public Observer {
   };
   struct BackendMetrics {
     prometheus::Gauge* up;
+    prometheus::Gauge* canary_time;
     prometheus::Counter* seconds;
     prometheus::Counter* wasted_seconds;
     WorkMetrics work[std::size(kAllMethods)][std::size(kAllDTypes)];

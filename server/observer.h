@@ -54,7 +54,9 @@ class Observer {
 
   virtual void OnStage(Stage /*stage*/, double /*seconds*/) {}
   virtual void OnBatch(const BatchReport& /*report*/) {}
-  // The solver of this name will never solve again. May be told several times.
+  // The solver of this name has just proved that it is alive (WatchedSolver).
+  virtual void OnCanary(const std::string& /*backend*/) {}
+  // The solver of this name will never solve again.
   virtual void OnSolverLost(const std::string& /*backend*/) {}
   // All masks of one tensor are sent.
   virtual void OnTensorDone(const Problem& /*problem*/, const SolveStats& /*stats*/) {}

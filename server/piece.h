@@ -31,6 +31,9 @@ class PieceOwner {
   // `piece` was solved, or (with an error) was dropped or its batch failed. Called from any thread,
   // without locks held.
   virtual void OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) = 0;
+  // A solver that has a piece of this owner is lost: the piece may never come back. Called as
+  // OnPieceDone().
+  virtual void OnSolverLost(absl::Status why) = 0;
 };
 
 // Consecutive whole block rows of one tensor (the tensor's last ones may be incomplete), their
@@ -116,6 +119,9 @@ class PieceScheduler {
   virtual void Submit(std::unique_ptr<Piece> piece) = 0;
   // Hands back, now, what is still queued for dead owners, so that its memory is free.
   virtual void DropDead() = 0;
+  // Weights that a piece of this problem should have at most, but for its first block row: while a
+  // solver has more of them, all others wait for longer than they should. At least 1.
+  virtual int64_t MaxPieceElements(const Problem& problem) const = 0;
 };
 
 }  // namespace tsenor::server

@@ -32,6 +32,28 @@ constexpr int kSpareCalls = 64;
 // A message to the port for probes, in bytes: the name of a service.
 constexpr int kGreatestProbe = 4096;
 
+// How often clients may ask whether the server is still there. gRPC's default is five minutes;
+// whoever asks more often is sent away.
+constexpr Duration kLeastPingInterval = std::chrono::seconds(10);
+
+int Milliseconds(Duration duration) {
+  constexpr Duration kMost = std::chrono::hours(24);  // gRPC takes an int
+  return static_cast<int>(
+      std::chrono::ceil<std::chrono::milliseconds>(std::min(duration, kMost)).count());
+}
+
+// Finds out about clients that are gone without a word, also between their calls.
+void KeepAlive(grpc::ServerBuilder& builder, const Limits& limits) {
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             Milliseconds(kLeastPingInterval));
+  if (limits.keepalive_time == Duration::zero()) return;
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive_time));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             Milliseconds(limits.keepalive_timeout()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // any number
+}
+
 void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(limits.max_message_bytes));
@@ -47,6 +69,7 @@ void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
                              static_cast<int>(limits.stream_window_bytes));
+  KeepAlive(builder, limits);
   // By default two servers may share a port, and each would get some of the other's clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
@@ -126,6 +149,7 @@ absl::Status Server::ListenForProbes(const std::string& address) {
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kGreatestProbe);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kSpareCalls);
+  KeepAlive(builder, engine_.limits());
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // gRPC starts no server that has health alone. This service answers the rest: UNIMPLEMENTED.
   builder.RegisterCallbackGenericService(nothing_.get());

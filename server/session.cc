@@ -275,7 +275,7 @@ std::unique_ptr<Piece> Session::MakePiece(MemoryBudget::Grant grant) const {
   auto piece = std::make_unique<Piece>();
   piece->problem = spec_->problem;
   piece->first_row = received_ / layout_->row_bytes;
-  piece->rows = RowsInPiece(piece->first_row);
+  piece->rows = requested_rows_ - piece->first_row;
   piece->columns = spec_->columns;
   piece->weights = Buffer::Allocate(static_cast<size_t>(piece->weight_bytes()));
   piece->mask = Buffer::Allocate(static_cast<size_t>(piece->mask_bytes()));
@@ -354,6 +354,10 @@ void Session::OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) {
   });
 }
 
+void Session::OnSolverLost(absl::Status why) {
+  Post([this, why = std::move(why)] { Fail(why); });
+}
+
 void Session::SendMask() {
   if (writing_ != nullptr || solved_.empty() || solved_.begin()->first != sent_rows_) return;
   writing_ = std::move(solved_.begin()->second);
@@ -406,7 +410,11 @@ void Session::Fail(const absl::Status& why) {
 }
 
 int64_t Session::RowsInPiece(int64_t first_row) const {
-  return std::min(layout_->rows_per_piece, spec_->rows - first_row);
+  const int64_t m = spec_->problem.pattern.m;
+  const int64_t block_rows =
+      services_.scheduler.MaxPieceElements(spec_->problem) / (m * spec_->columns);
+  return std::min(
+      {layout_->rows_per_piece, std::max<int64_t>(1, block_rows) * m, spec_->rows - first_row});
 }
 
 int64_t Session::PieceCost(int64_t rows) const {

@@ -138,6 +138,7 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   bool dead() const override { return finished_; }
   void OnPieceRead(std::unique_ptr<Piece> piece, absl::Status status) override;
   void OnPieceDone(std::unique_ptr<Piece> piece, absl::Status status) override;
+  void OnSolverLost(absl::Status why) override;
 
  private:
   // Runs `event` on the strand, unless the session is finished by then.
@@ -174,6 +175,7 @@ class Session final : public PieceOwner, public std::enable_shared_from_this<Ses
   void SetEnded();
   void Reject(const absl::Status& why);      // Fail() for the client's fault
   void RejectFile(const absl::Status& why);  // Fail() for a file that cannot be read
+  // Of the piece that begins there, if it was asked for now: whole block rows, or the rest.
   int64_t RowsInPiece(int64_t first_row) const;
   int64_t PieceCost(int64_t rows) const;
 

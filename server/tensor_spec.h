@@ -59,7 +59,7 @@ struct TensorLayout {
   int64_t total_bytes = 0;
   int64_t mask_row_bytes = 0;
   int64_t block_rows = 0;      // of the tensor
-  int64_t rows_per_piece = 0;  // a multiple of m, but for a piece that is the whole tensor
+  int64_t rows_per_piece = 0;  // at most; a multiple of m, but for a piece that is the whole tensor
 };
 
 }  // namespace tsenor::server

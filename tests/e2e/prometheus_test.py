@@ -36,6 +36,7 @@ CLAIMS = [
     'tsenor_blocks_solved_total{backend="cpu", method="optimal", dtype="float32"} >= 4',
     'tsenor_solver_seconds_total{backend="cpu"} > 0',
     'tsenor_backend_up{backend="cpu"} == 1',
+    'time() - tsenor_canary_success_timestamp_seconds{backend="cpu"} < 60',
     "tsenor_batch_fill_ratio_count > 0",
     "tsenor_relative_gap_count > 0",
     "tsenor_blocks_proven_total > 0",

@@ -84,7 +84,7 @@ TEST(BatchPolicy, ABatchIsFullWhenItsTimeIs) {
   config.max_batch_time = milliseconds(2);
   std::vector<QueueState> queues = {Queue(500'000, 5, kStart)};
   const auto full = [&] { return DecideBatch(queues, 1, kStart, config).max_elements; };
-  EXPECT_EQ(full(), 1'000'000 / 16);  // nobody knows yet what it costs
+  EXPECT_EQ(full(), 256 * 1024);  // nobody knows yet what it costs
   queues[0].seconds_per_element = 1e-8;
   EXPECT_EQ(full(), 200'000);
   queues[0].seconds_per_element = 1e-9;
@@ -93,6 +93,14 @@ TEST(BatchPolicy, ABatchIsFullWhenItsTimeIs) {
   EXPECT_EQ(full(), 1);
   queues[0].seconds_per_element = 1e-300;
   EXPECT_EQ(full(), 1'000'000);
+}
+
+TEST(BatchPolicy, TheSizeOfABatchDoesNotBoundWhatTakesItsTime) {
+  BatchConfig config = Config(1);  // no batching
+  EXPECT_GT(ElementsInTime(1e-8, config), int64_t{1} << 60);
+  config.max_batch_time = milliseconds(2);
+  EXPECT_EQ(ElementsInTime(1e-8, config), 200'000);
+  EXPECT_EQ(ElementsInTime(1, config), 1);
 }
 
 TEST(BatchPolicy, WithADelayABatchThatFillsItsTimeGoesAtOnce) {

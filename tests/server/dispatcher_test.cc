@@ -151,6 +151,8 @@ TEST_F(DispatcherTest, BatchesTakeNoLongerThanConfiguredByWhatTheLastOnesTook) {
   const auto calls = solver_.calls();
   ASSERT_GE(calls.size(), 2u);
   EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 4));  // 16 weights again
+  // Batches of 16, 16 and 24 took 1, 0 and 0 s, of which the last counts most.
+  EXPECT_EQ(dispatcher_->MaxPieceElements(Make(4)->problem), 80);
   EXPECT_EQ(observer_.batches_[1].full_elements, 16);
 }
 
@@ -254,6 +256,41 @@ TEST_F(DispatcherTest, ASolverThatIsLostLeavesTheWorkToTheOthers) {
   EXPECT_EQ(other.calls().size(), 4u);
   EXPECT_EQ(std::count(owner_->statuses().begin(), owner_->statuses().end(), absl::OkStatus()), 4);
   EXPECT_THAT(observer_.lost_, ElementsAre("fake"));
+}
+
+TEST_F(DispatcherTest, OwnersOfABatchInWhichALostSolverHangsAreTold) {
+  FakeSolver other;
+  Solver* const solvers[] = {&solver_, &other};
+  dispatcher_.emplace(solvers, BatchConfig{.max_batch_elements = 1}, clock_, observer_);
+  solver_.Block();
+  other.Block();
+  auto second = std::make_shared<FakeOwner>();
+  dispatcher_->Submit(Make(4));
+  dispatcher_->Submit(MakePiece(second, budget_, 4, clock_.Now()));
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  ASSERT_TRUE(other.WaitForCalls(1));
+  solver_.LoseDevice(absl::UnavailableError("it hangs"));
+  for (int k = 0; k < 2; ++k) dispatcher_->CheckSolvers();
+  std::vector<absl::Status> losses = owner_->losses();
+  for (const absl::Status& loss : second->losses()) losses.push_back(loss);
+  EXPECT_THAT(losses, ElementsAre(absl::UnavailableError("it hangs")));
+  // The other one carries on until it is lost, too.
+  other.Unblock();
+  dispatcher_->Submit(Make(4));
+  EXPECT_TRUE(other.WaitForCalls(2));
+  other.Block();
+  dispatcher_->Submit(Make(4));
+  ASSERT_TRUE(other.WaitForCalls(3));
+  dispatcher_->Submit(MakePiece(second, budget_, 4, clock_.Now()));
+  other.LoseDevice(absl::UnavailableError("it hangs, too"));
+  dispatcher_->CheckSolvers();
+  ASSERT_TRUE(second->WaitForPieces(1));  // out of the queue
+  EXPECT_THAT(std::string(second->statuses().back().message()),
+              ::testing::StartsWith("every device of this server has failed"));
+  EXPECT_EQ(observer_.lost_.size(), 2u);
+  solver_.Unblock();
+  other.Unblock();
+  dispatcher_->Stop();
 }
 
 TEST_F(DispatcherTest, WithoutAnySolverLeftAllWorkIsUnavailable) {

@@ -101,6 +101,7 @@ class SlowOwner final : public PieceOwner {
  public:
   bool dead() const override { return false; }
   void OnPieceDone(std::unique_ptr<Piece>, absl::Status) override {}
+  void OnSolverLost(absl::Status) override {}
   void OnPieceRead(std::unique_ptr<Piece>, absl::Status) override {
     std::unique_lock lock(mutex_);
     ++begun_;

@@ -41,6 +41,7 @@ TEST(Metrics, EverySeriesExistsBeforeAnythingHappens) {
            "tsenor_solver_seconds_total{backend=\"cpu\"} 0",
            "tsenor_solver_wasted_seconds_total{backend=\"cpu\"} 0",
            "tsenor_backend_up{backend=\"cpu\"} 1",
+           "tsenor_canary_success_timestamp_seconds{backend=\"cpu\"} 0",
            "tsenor_weights_solved_total{backend=\"cpu\",dtype=\"bfloat16\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e4m3\",method=\"tsenor\"} 0",
            "tsenor_blocks_solved_total{backend=\"cpu\",dtype=\"float8_e5m2\",method=\"tsenor\"} 0",

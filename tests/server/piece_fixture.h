@@ -31,6 +31,11 @@ class FakeOwner final : public PieceOwner {
     changed_.notify_all();
   }
 
+  void OnSolverLost(absl::Status why) override {
+    std::lock_guard lock(mutex_);
+    losses_.push_back(std::move(why));
+  }
+
   // Waits until `count` pieces are back. False: they were not within ten seconds.
   bool WaitForPieces(size_t count) {
     std::unique_lock lock(mutex_);
@@ -42,6 +47,11 @@ class FakeOwner final : public PieceOwner {
     std::lock_guard lock(mutex_);
     return pieces_.size();
   }
+  // What it was told of solvers that have its pieces.
+  std::vector<absl::Status> losses() const {
+    std::lock_guard lock(mutex_);
+    return losses_;
+  }
   // REQUIRES: nothing comes back any more.
   const std::vector<std::unique_ptr<Piece>>& pieces() const { return pieces_; }
   const std::vector<absl::Status>& statuses() const { return statuses_; }
@@ -52,6 +62,7 @@ class FakeOwner final : public PieceOwner {
   std::condition_variable changed_;
   std::vector<std::unique_ptr<Piece>> pieces_;  // guarded by mutex_
   std::vector<absl::Status> statuses_;          // guarded by mutex_
+  std::vector<absl::Status> losses_;            // guarded by mutex_
 };
 
 // A 2-row piece of 1:2 with `columns` columns of ones.

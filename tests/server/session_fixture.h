@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,7 +82,10 @@ class FakeScheduler final : public PieceScheduler {
     GiveBack(std::move(piece), std::move(status));
   }
 
+  int64_t MaxPieceElements(const Problem& /*problem*/) const override { return piece_elements; }
+
   std::deque<std::unique_ptr<Piece>> queue;
+  int64_t piece_elements = std::numeric_limits<int64_t>::max();
   testing::FakeSolver solver;
 
  private:

@@ -110,6 +110,26 @@ TEST_F(SessionTest, SendsMasksWhileTheUploadRuns) {
   EXPECT_EQ(peer_.mask, ExpectedMask(weights, 64));
 }
 
+TEST_F(SessionTest, PiecesAreNoLargerThanTheirSolverShouldHaveAtOnce) {
+  const std::vector<float> weights = Weights(16, 2);
+  scheduler_.piece_elements = 8;  // two block rows of 2 x 2
+  Start(MakeSpec(16, 2));
+  Send(0, std::span(weights).first(8));
+  scheduler_.piece_elements = 1;  // a block row at least; that of the next piece is settled
+  Send(32, std::span(weights).subspan(8, 12));
+  scheduler_.piece_elements = 1000;
+  Send(80, std::span(weights).subspan(20));
+  session_->OnHalfClose();
+  SolveAll();
+  FinishWrites();
+  EXPECT_THAT(peer_.written,
+              ElementsAre(Pair(0, 4), Pair(4, 4), Pair(8, 2), Pair(10, 2), Pair(12, 4)));
+  ASSERT_TRUE(peer_.summary.has_value());
+  EXPECT_EQ(peer_.mask, ExpectedMask(weights, 2));
+  session_.reset();
+  EXPECT_EQ(budget_->used(), 0);
+}
+
 TEST_F(SessionTest, SendsMasksInOrderThoughSolvedOutOfOrder) {
   const std::vector<float> weights = Weights(64, 64);
   Start(MakeSpec(64, 64));
