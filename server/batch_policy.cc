@@ -12,16 +12,17 @@ constexpr int64_t kFirstElements = int64_t{256} << 10;
 
 // Weights of a full batch from `queue`, at least 1.
 int64_t FullBatch(const QueueState& queue, const BatchConfig& config) {
-  return std::min(config.max_batch_elements, ElementsInTime(queue.seconds_per_element, config));
+  return std::min(config.max_batch_elements,
+                  ElementsInTime(queue.seconds_per_element, config.max_batch_time));
 }
 
 }  // namespace
 
-int64_t ElementsInTime(double seconds_per_element, const BatchConfig& config) {
+int64_t ElementsInTime(double seconds_per_element, Duration time) {
   constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
-  if (config.max_batch_time == Duration::zero()) return kAnyNumber;
+  if (time == Duration::zero()) return kAnyNumber;
   if (seconds_per_element == 0) return kFirstElements;
-  const double elements = Seconds(config.max_batch_time) / seconds_per_element;
+  const double elements = Seconds(time) / seconds_per_element;
   if (elements >= static_cast<double>(kAnyNumber)) return kAnyNumber;
   return std::max(static_cast<int64_t>(elements), int64_t{1});
 }

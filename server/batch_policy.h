@@ -17,7 +17,7 @@ struct BatchConfig {
   int64_t max_batch_elements = int64_t{4} << 20;
   // A batch that is expected to take this long is full, too, by what its problem's weights cost
   // last (QueueState::seconds_per_element): it is how long others wait, and weights of one method
-  // cost a hundred times those of another. 0: no bound.
+  // cost a hundred times those of another. A single piece may exceed it. 0: no bound.
   Duration max_batch_time = Duration::zero();
   // How long an idle worker waits for a batch to fill, counted from its oldest piece. 0: not at
   // all; batches then fill only while workers are busy, which costs nobody time.
@@ -50,9 +50,9 @@ struct BatchDecision {
   int64_t max_elements = 0;
 };
 
-// Weights that are expected to take max_batch_time, at least 1; any number without such a bound.
+// Weights that are expected to take `time`, at least 1; any number if that is 0.
 // `seconds_per_element`: as in QueueState.
-int64_t ElementsInTime(double seconds_per_element, const BatchConfig& config);
+int64_t ElementsInTime(double seconds_per_element, Duration time);
 
 // An idle worker launches at once the queue whose turn it is among those that are full or have
 // waited max_batch_delay. Busy workers launch nothing: what arrives meanwhile is the next batch.

@@ -38,7 +38,7 @@ class Dispatcher final : public PieceScheduler {
   // After Stop(), and once no solver is left, the piece goes straight back with Unavailable.
   void Submit(std::unique_ptr<Piece> piece) override;
   void DropDead() override;
-  // Those that take BatchConfig::max_batch_time.
+  // Those that take eight times BatchConfig::max_batch_time.
   int64_t MaxPieceElements(const Problem& problem) const override;
 
   // Takes solvers that are lost out. Workers see to that, but not while they wait for one that

@@ -126,8 +126,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   AddSeconds(
       app, "max-batch-time", flags.batch.max_batch_time,
-      "How long a batch may take, as its weights cost last; a single block row may exceed it; 0: "
-      "no bound");
+      "How long a batch may take, as its weights cost last; a single piece may take eight times "
+      "that, or is one block row; 0: no bound");
   AddSeconds(app, "priority-ageing", flags.batch.priority_ageing,
              "How long a tensor waits until it counts as one priority higher; 0: priorities do not "
              "count");

@@ -411,10 +411,13 @@ void Session::Fail(const absl::Status& why) {
 
 int64_t Session::RowsInPiece(int64_t first_row) const {
   const int64_t m = spec_->problem.pattern.m;
-  const int64_t block_rows =
-      services_.scheduler.MaxPieceElements(spec_->problem) / (m * spec_->columns);
-  return std::min(
-      {layout_->rows_per_piece, std::max<int64_t>(1, block_rows) * m, spec_->rows - first_row});
+  const int64_t rows_left = spec_->rows - first_row;
+  const int64_t left = BlocksAlong(rows_left, static_cast<int>(m));  // block rows, as the next two
+  const int64_t in_time = std::max<int64_t>(
+      1, services_.scheduler.MaxPieceElements(spec_->problem) / (m * spec_->columns));
+  const int64_t pieces = (left - 1) / in_time + 1;
+  const int64_t even = (left - 1) / pieces + 1;  // no small one is left over
+  return std::min({layout_->rows_per_piece, even * m, rows_left});
 }
 
 int64_t Session::PieceCost(int64_t rows) const {

@@ -151,8 +151,8 @@ TEST_F(DispatcherTest, BatchesTakeNoLongerThanConfiguredByWhatTheLastOnesTook) {
   const auto calls = solver_.calls();
   ASSERT_GE(calls.size(), 2u);
   EXPECT_THAT(calls[1].tile_columns, ElementsAre(4, 4));  // 16 weights again
-  // Batches of 16, 16 and 24 took 1, 0 and 0 s, of which the last counts most.
-  EXPECT_EQ(dispatcher_->MaxPieceElements(Make(4)->problem), 80);
+  // Batches of 16, 16 and 24 took 1, 0 and 0 s, of which the last counts most: 80 a second.
+  EXPECT_EQ(dispatcher_->MaxPieceElements(Make(4)->problem), 8 * 80);
   EXPECT_EQ(observer_.batches_[1].full_elements, 16);
 }
 
