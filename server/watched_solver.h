@@ -18,8 +18,8 @@ namespace tsenor::server {
 struct CanaryConfig {
   Duration interval = std::chrono::seconds(10);  // 0: never
   // How long the answer may take, with what the solver has to do besides, before the solver counts
-  // as lost.
-  Duration timeout = std::chrono::seconds(60);
+  // as lost. More than any batch takes, which may be a single block row of 64 million weights.
+  Duration timeout = std::chrono::minutes(5);
 };
 
 // Has a solver answer, at once and then every interval, a question whose answer is known: a canary.
