@@ -18,6 +18,8 @@ namespace {
 
 // Time for GetServerInfo(), which does no work.
 constexpr std::chrono::seconds kInfoTimeout{10};
+
+// Longest wait for a server's sign of life: as the server waits for its clients' (server/limits.h).
 constexpr std::chrono::milliseconds kMaxKeepaliveTimeout{20'000};
 
 // Time to learn why there is no connection: a channel that failed to connect tells at once, one

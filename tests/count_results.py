@@ -48,8 +48,9 @@ def main(folders):
             continue
         counts = collections.Counter()
         for case in xml.etree.ElementTree.parse(results).iter("testcase"):
-            counts[verdict(case)] += 1
-            if verdict(case) == "failed":
+            outcome = verdict(case)
+            counts[outcome] += 1
+            if outcome == "failed":
                 print_failure(folder, case)
         totals += counts
         print(f"{folder}: {summary(counts)}")

@@ -353,6 +353,11 @@ TEST_F(CommandLine, MethodsAreSentWithTheirOptions) {
     header = arrived;
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "seen");
   });
+  // The other tensor's stream may still be under way when the command has ended.
+  const auto seen = [&] {
+    const std::lock_guard lock(mutex);
+    return header;
+  };
   const struct {
     const char* name;
     v1::Method method;
@@ -362,13 +367,13 @@ TEST_F(CommandLine, MethodsAreSentWithTheirOptions) {
                  {"column-nm", v1::METHOD_COLUMN_NM}};
   for (const auto& [name, method] : methods) {
     EXPECT_THAT(Mask(server.address(), {"--method", name}).err, HasSubstr("seen")) << name;
-    EXPECT_EQ(header.method(), method) << name;
-    EXPECT_EQ(header.options_case(), v1::TensorHeader::OPTIONS_NOT_SET) << name;
+    EXPECT_EQ(seen().method(), method) << name;
+    EXPECT_EQ(seen().options_case(), v1::TensorHeader::OPTIONS_NOT_SET) << name;
   }
   Mask(server.address(),
        {"--method", "max-random", "--samples", "7", "--seed", "18446744073709551615"});
-  EXPECT_EQ(header.max_random().samples(), 7u);
-  EXPECT_EQ(header.max_random().seed(), ~uint64_t{0});
+  EXPECT_EQ(seen().max_random().samples(), 7u);
+  EXPECT_EQ(seen().max_random().seed(), ~uint64_t{0});
 }
 
 TEST_F(CommandLine, InfoTellsWhatTheServerIs) {

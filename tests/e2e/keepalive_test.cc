@@ -10,7 +10,6 @@
 #include <csignal>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/mask_client.h"
