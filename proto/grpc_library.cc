@@ -1,11 +1,13 @@
 #include "proto/grpc_library.h"
 
+#include <absl/synchronization/mutex.h>
 #include <grpc/grpc.h>
 #include <openssl/crypto.h>
 
 namespace tsenor {
 
 GrpcLibrary::GrpcLibrary() {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
   grpc_init();
 }

@@ -11,6 +11,10 @@ namespace tsenor {
 // busy with a handshake: a client that had given up on a server crashed so, in
 // pthread_rwlock_wrlock(nullptr). With this it leaves them to the kernel.
 //
+// Where Abseil is compiled with its assertions, as Debian's packages are, every lock of an
+// absl::Mutex, of which gRPC takes dozens a call, asks a graph of all locks, which has one lock for
+// the whole process, whether it may deadlock. With this it does not.
+//
 // Make one before anything else of gRPC or OpenSSL. Its threads take the signals that are not
 // blocked then.
 class GrpcLibrary {

@@ -19,12 +19,6 @@ absl::Status NoSolverLeft() {
   return absl::UnavailableError("every device of this server has failed; retry elsewhere");
 }
 
-// Hands `piece` to its owner, and breaks the tie between them first.
-void HandBack(std::unique_ptr<Piece> piece, absl::Status status) {
-  const std::shared_ptr<PieceOwner> owner = std::move(piece->owner);
-  owner->OnPieceDone(std::move(piece), std::move(status));
-}
-
 }  // namespace
 
 Dispatcher::Dispatcher(std::span<Solver* const> solvers, const BatchConfig& config,
@@ -76,6 +70,7 @@ int64_t Dispatcher::MaxPieceElements(const Problem& problem) const {
 void Dispatcher::Stop() {
   Close(ShuttingDown());
   for (std::thread& worker : std::exchange(workers_, {})) worker.join();
+  returner_.Stop();
 }
 
 void Dispatcher::Close(const absl::Status& why) {
@@ -204,10 +199,8 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   }
   NoteCost(report);
   observer_.OnBatch(report);
-  for (std::unique_ptr<Piece>& piece : pieces) {
-    piece->ReleaseWeights();
-    HandBack(std::move(piece), report.status);
-  }
+  for (const std::unique_ptr<Piece>& piece : pieces) piece->ReleaseWeights();
+  returner_.Return(std::move(pieces), report.status);
 }
 
 std::list<Dispatcher::Owners>::iterator Dispatcher::NoteBegin(Solver& solver, Owners owners) {

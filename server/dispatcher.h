@@ -14,6 +14,7 @@
 #include "server/clock.h"
 #include "server/observer.h"
 #include "server/piece.h"
+#include "server/piece_returner.h"
 #include "server/request_queue.h"
 #include "server/solve_cost.h"
 #include "solver/solver.h"
@@ -45,8 +46,8 @@ class Dispatcher final : public PieceScheduler {
   // hangs: somebody has to call this now and then.
   void CheckSolvers();
 
-  // Waits for the batches that are being solved, hands back what is queued with Unavailable, and
-  // ends the workers: never, if a solver hangs. REQUIRES: not called from a worker (from
+  // Waits for the batches that are being solved and for their way back, hands back what is queued
+  // with Unavailable, and ends the workers: never, if a solver hangs. REQUIRES: not called from a worker (from
   // PieceOwner::OnPieceDone()).
   void Stop();
 
@@ -91,6 +92,7 @@ class Dispatcher final : public PieceScheduler {
   std::map<Solver*, SolverState> solvers_;       // guarded by mutex_
   absl::Status refusal_;  // why pieces go straight back, or OK; guarded by mutex_
 
+  PieceReturner returner_;            // of what the workers have solved
   std::vector<std::thread> workers_;  // set by the constructor, emptied by Stop()
 };
 

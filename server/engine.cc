@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/free_memory.h"
 
 namespace tsenor::server {
 namespace {
@@ -130,9 +131,7 @@ void Engine::Watch() {
     lock.unlock();
     if (ends_idle) CheckIdle();
     dispatcher_.CheckSolvers();
-    // Freed blocks between living ones never leave by themselves: after a burst of large messages
-    // the process would stay as large as it was.
-    if (trims) malloc_trim(0);
+    if (trims) ReleaseFreeMemory();
     lock.lock();
   }
 }

@@ -5,7 +5,6 @@
 // after SIGTERM or SIGINT; 1 if it cannot start, or has lost every device that it solved on; others
 // for a bad command line.
 
-#include <malloc.h>
 #include <pthread.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -35,19 +34,6 @@
 
 namespace tsenor::server {
 namespace {
-
-// By default glibc gives big buffers back to the kernel when they are freed and fetches them, page
-// fault by page fault, when the next message arrives. They stay in the process instead: buffers up
-// to the greatest threshold that glibc accepts come from the heap, and up to 128 MiB of free heap
-// is kept, a bound on what the process holds besides its memory budget. That bound holds for each
-// of glibc's arenas, so there is one: a 4 GB tensor file through a budget of 128 MiB took 521 MB
-// with the default number of them, and 239 MB with one (2026-11-22, AMD EPYC, 2 cores: the tests of
-// memory, tests/e2e).
-void KeepFreedBuffers() {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 128 << 20);
-}
 
 // The signals that end the server, blocked in every thread that is started after.
 sigset_t BlockEndSignals() {
@@ -174,7 +160,6 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_logger_mt("tsenor-server"));
   spdlog::set_formatter(MakeLogFormatter(parsed.flags->log_format == "json"));
   spdlog::set_level(spdlog::level::from_str(parsed.flags->log_level));
-  KeepFreedBuffers();
   const sigset_t end_signals = BlockEndSignals();
   const tsenor::GrpcLibrary grpc;
   const absl::Status status = Serve(*parsed.flags, end_signals);

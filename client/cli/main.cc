@@ -1,6 +1,4 @@
 // `tsenor`: the command line. Composes the commands; each lives in its own file.
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdlib>
@@ -8,22 +6,8 @@
 
 #include "client/cli/command.h"
 
-namespace {
-
-// By default glibc gives the memory of messages back to the kernel whenever they are freed, and
-// fetches it, page fault by page fault, for the next one. Up to 64 MiB stay in the process instead,
-// of one arena: the bound holds for each of them.
-void KeepFreedMessages() {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   using namespace tsenor::cli;
-  KeepFreedMessages();
   // A full quota or a closed pipe is then an error with a message.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);

@@ -1,11 +1,11 @@
 """What a server does under load, with client and server on the same machine: one line for each claim, with its target.
 
-    python3 tests/bench/service_core.py [BIN_DIR] [--only CLAIM...] [--seconds 5] [--overload-seconds 60]
+    python3 tests/bench/service_core.py [BIN_DIR] [--backend cpu] [--only CLAIM...] [--seconds 5] [--overload-seconds 60]
 
-BIN_DIR: the folder of tsenor-server and tsenor; default build/release/bin. The CPU backend solves. Claims:
+BIN_DIR: the folder of tsenor-server and tsenor; default build/release/bin. --backend cuda: a GPU solves. Claims:
 
-batching  256 clients with a tensor each in flight, beside the same server with batching off; three rounds in turn, the
-          best of each counts
+batching  256 clients (64 in each of four processes) with a tensor each in flight, beside the same server with batching
+          off; three rounds in turn, the best of each counts
 latency   a small tensor's 99th percentile beside a stream of 1 GiB tensors and alone; the same with a server that solves
           nothing, which is what the machine's other work costs it
 fairness  two clients at once: alike, and with different sizes and numbers of tensors in flight
@@ -50,31 +50,33 @@ def milliseconds(seconds):
 
 def batching(table, arguments):
     # METHOD_TSENOR solves as many blocks at once as there are vector lanes, of which one tensor of 64 x 64 fills 1 (32:64)
-    # or 4 (16:32). METHOD_OPTIMAL takes less time for such a tensor than its transport.
+    # or 4 (16:32), or as there are warps of a GPU, where it takes some milliseconds however few they are.
+    # METHOD_OPTIMAL takes less time for such a tensor than its transport.
     cases = {
         "tsenor 32:64": ["--method", "tsenor", "--pattern", "32:64"],
         "tsenor 16:32": ["--method", "tsenor", "--pattern", "16:32"],
         "optimal 4:8": ["--pattern", "4:8"],
         "optimal 16:32": ["--pattern", "16:32"],
     }
+    target = 2 if arguments.backend == "cpu" else 10
     for name, flags in cases.items():
         best = {"on": 0, "off": 0}
         for _ in range(3):
             for switch, more in {"on": [], "off": ["--max-batch-elements", "1"]}.items():
-                with load.server(arguments.bin_dir, "--backend", "cpu", "--max-streams", 512, *more) as server:
-                    clients = ["--concurrency", 256, "--connections", 256, *SMALL, *flags]
-                    level = load.load(arguments.bin_dir, server.address, arguments.seconds, *clients)
-                best[switch] = max(best[switch], level["masks_per_second"])
+                with load.server(arguments.bin_dir, "--backend", arguments.backend, "--max-streams", 512, *more) as server:
+                    clients = ["--concurrency", 64, "--connections", 64, *SMALL, *flags]
+                    loads = [load.Load(arguments.bin_dir, server.address, arguments.seconds, *clients) for _ in range(4)]
+                    best[switch] = max(best[switch], sum(running.result()["masks_per_second"] for running in loads))
         ratio = best["on"] / best["off"]
         what = f"{name}, 256 clients, 64 x 64: {best['on']:.0f} masks/s, off: {best['off']:.0f}"
         if name == "tsenor 32:64":
-            table.judge("batching", what, f"{ratio:.2f} times", ">= 2", ratio >= 2)
+            table.judge("batching", what, f"{ratio:.2f} times", f">= {target}", ratio >= target)
         else:
             table.fact("batching", what, f"{ratio:.2f} times")
 
 
 def latency(table, arguments):
-    for backend in ["null", "cpu"]:
+    for backend in ["null", arguments.backend]:
         with load.server(arguments.bin_dir, "--backend", backend) as server:
             alone = load.load(arguments.bin_dir, server.address, arguments.seconds, *SMALL)
             large = load.Load(arguments.bin_dir, server.address, 3600, "--shape", arguments.large_shape, "--timeout", 3600)
@@ -84,7 +86,7 @@ def latency(table, arguments):
         p99 = [level["latency_seconds"]["p99"] for level in (alone, beside)]
         what = f"{backend}: p99 of 64 x 64 beside large ones {milliseconds(p99[1])}, alone {milliseconds(p99[0])}"
         ratio = p99[1] / p99[0]
-        if backend == "cpu":
+        if backend != "null":
             table.judge("latency", what, f"{ratio:.1f} times", "< 5", ratio < 5)
         else:
             table.fact("latency", what, f"{ratio:.1f} times")
@@ -96,7 +98,7 @@ def fairness(table, arguments):
         "4 x 1024 x 1024 and 32 x 256 x 256 in flight": ((4, "1024x1024"), (32, "256x256")),
     }
     for name, clients in cases.items():
-        with load.server(arguments.bin_dir, "--backend", "cpu") as server:
+        with load.server(arguments.bin_dir, "--backend", arguments.backend) as server:
             loads = [
                 load.Load(arguments.bin_dir, server.address, arguments.seconds, "--method", "tsenor", "--concurrency",
                           concurrency, "--shape", shape)
@@ -108,11 +110,13 @@ def fairness(table, arguments):
 
 
 def overload(table, arguments):
-    # A solver's thread for the server, the other cores for the load; tensors whose solving takes long enough that a
-    # refusal, which takes the same processor time whatever the tensor, costs little beside it.
+    # On the CPU one thread for the server's solver, the other cores for the load; tensors whose solving takes long enough
+    # that a refusal, which takes the same processor time whatever the tensor, costs little beside it.
     tensor = ["--shape", "512x512", "--dtype", "float8_e4m3", "--method", "tsenor", "--connections", 8]
     budget = 256 * MIB
-    flags = ["--backend", "cpu", "--threads", 1, "--memory-budget", budget, "--max-streams", 64]
+    flags = ["--backend", arguments.backend, "--memory-budget", budget, "--max-streams", 64]
+    if arguments.backend == "cpu":
+        flags += ["--threads", 1]
     with load.server(arguments.bin_dir, *flags) as server:
         closed = ["--concurrency", 32, *tensor]
         capacity = load.load(arguments.bin_dir, server.address, arguments.seconds, *closed)["masks_per_second"]
@@ -157,6 +161,7 @@ CLAIMS = {"batching": batching, "latency": latency, "fairness": fairness, "overl
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("bin_dir", nargs="?", type=pathlib.Path, default=ROOT / "build/release/bin")
+    parser.add_argument("--backend", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", nargs="+", choices=CLAIMS, default=list(CLAIMS))
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--large-shape", default="16384x16384", help="of the large tensors of latency, float32")

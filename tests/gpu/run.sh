@@ -44,7 +44,7 @@ step() {
 # sanitize TOOL TESTS: small batches, since a checker takes some hundred times as long.
 sanitize() {
   step "compute-sanitizer $1, tests \`$2\`" 'ERROR SUMMARY|RACECHECK SUMMARY' \
-    env TSENOR_CAMPAIGN_BLOCKS=1 compute-sanitizer --tool "$1" --error-exitcode 1 \
+    compute-sanitizer --tool "$1" --error-exitcode 1 \
     "$bin/cuda_tests" --gtest_brief=1 --gtest_filter="$2"
 }
 
@@ -68,7 +68,7 @@ small='*EveryTypeAndScoreKind*:*TilesCut*:*Strides*:*BitsAreThose*:ExhaustiveTes
     printf '\n## PyTorch beside the backend\n\nLeft out: python3 has no PyTorch.\n'
   fi
   # One test makes the device fail; others solve millions of blocks.
-  sanitize memcheck '-*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*:MemoryGrowthTest.*'
+  sanitize memcheck '-*Campaign*:*EveryKindAndSize*:*PassesThatEnd*:*FailedForGood*:MemoryGrowthTest.*'
   sanitize racecheck "$small"
   sanitize initcheck "$small"
   sanitize synccheck "$small"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,6 +59,43 @@ class CountingObserver final : public Observer {
   std::vector<DropReason> dropped_;
   std::vector<BatchReport> batches_;
   std::vector<std::string> lost_;
+};
+
+// Takes its pieces back one by one, and its time. Thread-safe.
+class BusyOwner final : public PieceOwner {
+ public:
+  bool dead() const override { return false; }
+  void OnPieceRead(std::unique_ptr<Piece> /*piece*/, absl::Status /*status*/) override {}
+  void OnPieceDone(std::unique_ptr<Piece> /*piece*/, absl::Status /*status*/) override {
+    std::unique_lock lock(mutex_);
+    busy_ = true;
+    changed_.notify_all();
+    changed_.wait_for(lock, std::chrono::seconds(10), [this] { return goes_on_; });
+    ++count_;
+  }
+  void OnSolverLost(absl::Status /*why*/) override {}
+
+  // False: it was not within ten seconds.
+  bool WaitUntilBusy() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return busy_; });
+  }
+  void GoOn() {
+    const std::lock_guard lock(mutex_);
+    goes_on_ = true;
+    changed_.notify_all();
+  }
+  int count() const {
+    const std::lock_guard lock(mutex_);
+    return count_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool busy_ = false;
+  bool goes_on_ = false;
+  int count_ = 0;
 };
 
 class DispatcherTest : public ::testing::Test {
@@ -121,6 +159,23 @@ TEST_F(DispatcherTest, WhatArrivesWhileTheWorkerIsBusyIsOneBatch) {
   EXPECT_EQ(observer_.queued_bytes_, 0);
   EXPECT_EQ(observer_.batches_[1].pieces, 3);
   EXPECT_EQ(observer_.batches_[1].elements, 36);
+}
+
+// Sending masks takes longer than solving small tensors.
+TEST_F(DispatcherTest, TheNextBatchIsSolvedWhileTheLastOneIsOnItsWayBack) {
+  Start();
+  Occupy();
+  auto busy = std::make_shared<BusyOwner>();
+  for (int k = 0; k < 2; ++k) {
+    dispatcher_->Submit(MakePiece(busy, budget_, 4, clock_.Now()));
+  }
+  solver_.Unblock();
+  ASSERT_TRUE(busy->WaitUntilBusy());
+  dispatcher_->Submit(Make(8));
+  EXPECT_TRUE(owner_->WaitForPieces(2));
+  busy->GoOn();
+  dispatcher_->Stop();  // waits for them
+  EXPECT_EQ(busy->count(), 2);
 }
 
 TEST_F(DispatcherTest, BatchesAreNoLargerThanConfigured) {
