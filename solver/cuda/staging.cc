@@ -41,10 +41,10 @@ void PlaceWorkspace(const LaunchConfig& config, std::byte* workspace, Pass& pass
 }
 
 // The patch or the wide kernel, and the general one for the blocks that it leaves.
-absl::Status EnqueuePatches(const Pass& pass, cudaStream_t stream) {
+absl::Status EnqueuePatches(const Pass& pass, bool first, cudaStream_t stream) {
   const auto [n, m] = pass.problem.pattern;
-  absl::Status status = ToStatus(
-      cudaMemsetAsync(pass.hard_count, 0, 2 * sizeof(*pass.hard_count), stream), "cudaMemsetAsync");
+  absl::Status status =
+      ToStatus(LaunchClearCounts(pass, first, stream), "launch of the clearing kernel");
   if (!status.ok()) return status;
   status = m <= kPatchLines ? ToStatus(LaunchPatches(pass, SchedulesFor(n, m), stream),
                                        "launch of the patch kernel")
@@ -55,11 +55,12 @@ absl::Status EnqueuePatches(const Pass& pass, cudaStream_t stream) {
                   "launch of the general kernel");
 }
 
-// The kernels that solve the blocks of a pass and collect what they find.
-absl::Status EnqueuePass(const Pass& pass, const LaunchConfig& config, cudaStream_t stream) {
+// The kernels that solve the blocks of a pass and collect what they find. `first`: of its batch.
+absl::Status EnqueuePass(const Pass& pass, bool first, const LaunchConfig& config,
+                         cudaStream_t stream) {
   absl::Status status;
   if (config.patches) {
-    status = EnqueuePatches(pass, stream);
+    status = EnqueuePatches(pass, first, stream);
   } else if (config.general) {
     status = ToStatus(LaunchGeneral(pass, stream), "launch of the general kernel");
   }
@@ -75,7 +76,7 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
                           int32_t* unsolved, cudaStream_t stream) {
   if (ListBytes(tiles.size()) == 0) list = nullptr;
   absl::Status status;
-  if (config.counts_unsolved()) {
+  if (config.counts_unsolved() && !config.patches) {
     status = ToStatus(cudaMemsetAsync(unsolved, 0, sizeof(*unsolved), stream), "cudaMemsetAsync");
   }
   if (status.ok() && config.random_masks_bytes > 0) {
@@ -83,11 +84,13 @@ absl::Status EnqueueTiles(const Problem& problem, std::span<const PassTile> tile
         problem, reinterpret_cast<uint8_t*>(workspace + config.random_masks_place), stream);
   }
   if (config.general || config.other_method) {
+    bool first = true;
     for (Pass& pass : CutIntoPasses(problem, tiles)) {
       pass.list = list;
       pass.unsolved = unsolved;
       PlaceWorkspace(config, workspace, pass);
-      if (status.ok()) status = EnqueuePass(pass, config, stream);
+      if (status.ok()) status = EnqueuePass(pass, first, config, stream);
+      first = false;
     }
   }
   if (config.exhaustive) {

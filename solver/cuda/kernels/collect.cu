@@ -148,7 +148,19 @@ __global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ 
   if (lane == 0) placed.tile.stats[span.number] = stats;
 }
 
+__global__ void ClearCounts(const __grid_constant__ Pass pass, bool first) {
+  WaitForKernelBefore();
+  AllowNextKernel();
+  *pass.hard_count = 0;
+  *pass.odd_count = 0;
+  if (first) *pass.unsolved = 0;
+}
+
 }  // namespace
+
+cudaError_t LaunchClearCounts(const Pass& pass, bool first, cudaStream_t stream) {
+  return LaunchDependent(ClearCounts, 1, 1, 0, stream, pass, first);
+}
 
 cudaError_t LaunchCollect(const Pass& pass, cudaStream_t stream) {
   if (!pass.WritesMasks()) {

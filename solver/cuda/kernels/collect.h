@@ -7,6 +7,11 @@
 
 namespace tsenor::cuda {
 
+// Enqueues on `stream` what sets the counts of hard blocks and odd patches to 0, and before the
+// `first` pass that of unsolved blocks. A kernel: the next one starts sooner after it than after a
+// memset.
+cudaError_t LaunchClearCounts(const Pass& pass, bool first, cudaStream_t stream);
+
 // Enqueues on `stream`, after the kernel that solved the pass's blocks, what writes their bits to
 // Tile::mask, unless the patch kernel has, and what adds up their results into Tile::stats.
 //

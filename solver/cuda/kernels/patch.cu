@@ -3,6 +3,7 @@
 // longer.
 #include <cstdint>
 
+#include "solver/cuda/kernels/launch_dependent.cuh"
 #include "solver/cuda/kernels/odd_patches.h"
 #include "solver/cuda/kernels/patch.h"
 #include "solver/cuda/kernels/patch_solver.cuh"
@@ -16,6 +17,7 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     PatchKernel(const __grid_constant__ Pass pass, const __grid_constant__ PatchSchedules schedules,
                 uint32_t patches) {
   __shared__ PatchMemory<kBlock> memory[kPatchWarps];
+  WaitForKernelBefore();
   AllowNextKernel();
   const int warp = threadIdx.x / 32;
   const uint32_t number = blockIdx.x * kPatchWarps + warp;
@@ -31,8 +33,8 @@ template <typename Element, int kBlock>
 cudaError_t LaunchBlock(const Pass& pass, const PatchSchedules& schedules, cudaStream_t stream) {
   const auto patches = static_cast<uint32_t>(pass.patches);
   const unsigned ctas = (patches + kPatchWarps - 1) / kPatchWarps;
-  PatchKernel<Element, kBlock><<<ctas, 32 * kPatchWarps, 0, stream>>>(pass, schedules, patches);
-  return cudaGetLastError();
+  return LaunchDependent(PatchKernel<Element, kBlock>, ctas, 32 * kPatchWarps, 0, stream, pass,
+                         schedules, patches);
 }
 
 template <typename Element>

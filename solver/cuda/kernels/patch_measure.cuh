@@ -29,6 +29,8 @@ class PatchMeasure {
   // the center to `state`, if kPlain only of patches that fit.
   __device__ PatchFit Take(const float (&weight)[4][8], PatchSweepState& state) {
     const PatchPlace place;
+    const uint32_t tied = TiedBlocks<kBlock>(weight, m_);
+    if (kPlain && tied != 0) return PatchFit::kNone;
     float mean = SumOfScores(weight) * schedules_.per_entry;
     const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
     quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
@@ -42,7 +44,6 @@ class PatchMeasure {
                                                 fabsf(at[2]) * quanta_, fabsf(at[3]) * quanta_);
       }
     }
-    const uint32_t tied = TiedBlocks<kBlock>(weight, m_);
     Center(state);
     __half2 greatest = __float2half2_rn(0.0f);
 #pragma unroll
@@ -52,8 +53,7 @@ class PatchMeasure {
     }
     const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
     if constexpr (kPlain) {
-      return (tied | wild) == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll
-                                                                    : PatchFit::kNone;
+      return wild == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll : PatchFit::kNone;
     }
     bool fit = true;
     if (wild != 0) {

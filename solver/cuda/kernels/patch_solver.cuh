@@ -245,9 +245,8 @@ class PatchSolver {
   __device__ void SnapTies(int h, PatchLines& lines) const {
     const int block = v() * kBlocks + h;
     const float reach = MeanQuantaOf(h) * kTieReach;
-    const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_,
-                                   memory_.column_start[v()] + h * kBlock, reach,
-                                   reinterpret_cast<int*>(memory_.column_potential));
+    const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_, reach,
+                                   reinterpret_cast<TieColumn*>(memory_.column_potential));
     const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
     lines = forest.Snap(wanted, lines);
   }

@@ -21,6 +21,7 @@
 // rounded, and value and bound are equal.
 #include <cstdint>
 
+#include "solver/cuda/kernels/launch_dependent.cuh"
 #include "solver/cuda/kernels/wide_certificate.cuh"
 #include "solver/cuda/kernels/wide_finish.cuh"
 #include "solver/cuda/kernels/wide_patch.h"
@@ -393,6 +394,7 @@ template <typename Element>
 __global__ void __launch_bounds__(32, kCtas)
     WideKernel(const __grid_constant__ Pass pass, const __grid_constant__ WideSchedules schedules) {
   __shared__ WideMemory memory;
+  WaitForKernelBefore();
   AllowNextKernel();
   WideSolver<Element>(pass, schedules, pass.first_patch + blockIdx.x, memory).Run();
 }
@@ -404,8 +406,8 @@ cudaError_t Launch(const Pass& pass, const WideSchedules& schedules, cudaStream_
       cudaFuncSetAttribute(WideKernel<Element>, cudaFuncAttributePreferredSharedMemoryCarveout,
                            cudaSharedmemCarveoutMaxShared);
   if (error != cudaSuccess) return error;
-  WideKernel<Element><<<static_cast<unsigned>(pass.patches), 32, 0, stream>>>(pass, schedules);
-  return cudaGetLastError();
+  return LaunchDependent(WideKernel<Element>, static_cast<unsigned>(pass.patches), 32, 0, stream,
+                         pass, schedules);
 }
 
 }  // namespace
