@@ -13,7 +13,7 @@ namespace tsenor::cuda {
 
 // A block with a score of more mean scores than this has outliers: half precision would be spent on
 // them, and of a small block, one of them is most of the mean.
-constexpr float WildMax(int block) { return block == 8 ? 16 : 64; }
+constexpr float WildMax(int block) { return block == 8 ? 16 : block == 16 ? 32 : 64; }
 
 // Whether the blocks of a patch are of the patch kernel's kind.
 enum class PatchFit { kNone, kSome, kAll };
@@ -31,9 +31,10 @@ class PatchMeasure {
     const PatchPlace place;
     const uint32_t tied = TiedBlocks<kBlock>(weight, m_);
     if (kPlain && tied != 0) return PatchFit::kNone;
+    tied_ = tied;
     float mean = SumOfScores(weight) * schedules_.per_entry;
     const int exponent = static_cast<int>(__float_as_uint(mean) >> 23) - 127;
-    quanta_ = __uint_as_float((127 + schedules_.mean_exponent - exponent) << 23);
+    quanta_ = __uint_as_float((127 + mean_exponent(IsTied()) - exponent) << 23);
     mean_quanta_ = mean * quanta_;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -63,10 +64,7 @@ class PatchMeasure {
     fit = fit && IsInRange(mean);
     unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
     if (unfit_ == kAllBlocks) return PatchFit::kNone;
-    if (tied != 0) {
-      tied_ = tied;
-      AddNoise(state);
-    }
+    if (tied != 0) AddNoise(state);
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
     return unfit_ == 0 ? PatchFit::kAll : PatchFit::kSome;
   }
@@ -83,6 +81,10 @@ class PatchMeasure {
   // Of this thread's block: quanta per unit of score, a power of two; its mean score in quanta.
   __device__ float quanta() const { return quanta_; }
   __device__ float mean_quanta() const { return mean_quanta_; }
+  // Of a block with ties or without: its mean score is 2^this to twice as many quanta.
+  __device__ int mean_exponent(bool tied) const {
+    return schedules_.mean_exponent - (!kPlain && tied ? kTiedBits : 0);
+  }
   // Blocks of the patch that are not of this kernel's kind, and those with ties: a bit each.
   __device__ uint32_t unfit() const { return kPlain ? 0 : unfit_; }
   __device__ uint32_t tied() const { return kPlain ? 0 : tied_; }
@@ -122,7 +124,7 @@ class PatchMeasure {
     }
     // A power of two: what the mean's exponent is to become over what it is.
     const uint32_t exponent = __float_as_uint(mean) >> 23;
-    const float finer = __uint_as_float((127 + 127 + schedules_.mean_exponent - exponent) << 23);
+    const float finer = __uint_as_float((127 + 127 + mean_exponent(IsTied()) - exponent) << 23);
     VisitScores([&](float& score) { score *= finer; });
     quanta_ *= finer;
     mean_quanta_ = mean * finer;

@@ -181,8 +181,8 @@ class PatchSolver {
   }
 
   __device__ float OnGrid(float potential) const {
-    const float magic =
-        __uint_as_float((127 + 23 + schedules_.mean_exponent - kPotentialBits) << 23 | 1 << 22);
+    const int exponent = measure_.mean_exponent(measure_.IsTied());
+    const float magic = __uint_as_float((127 + 23 + exponent - kPotentialBits) << 23 | 1 << 22);
     return __fadd_rn(__fmaf_rn(potential, measure_.mean_quanta(), magic), -magic);
   }
 
@@ -227,7 +227,7 @@ class PatchSolver {
     const auto unit =
         static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(QuantaOf(h))));
     const float gap = SumOfGroup(static_cast<float>(part.gap));
-    if (!solved || !(gap <= GreatestGap())) {
+    if (!solved || !(gap <= GreatestGap(tied))) {
       unsolved_ |= 1u << h;
       return;
     }
@@ -270,10 +270,10 @@ class PatchSolver {
 
   // Of a block that is solved and proven, in quanta: what is tolerated of the least that the best
   // mask can be worth, the average of all masks.
-  __device__ float GreatestGap() const {
+  __device__ float GreatestGap(bool tied) const {
     const auto tolerance =
         static_cast<float>(fmin(pass_.problem.options.optimal.gap_tolerance, kProvenGap));
-    const float mean = __uint_as_float((127 + schedules_.mean_exponent) << 23);
+    const float mean = __uint_as_float((127 + measure_.mean_exponent(tied)) << 23);
     return tolerance * static_cast<float>(n_ * m_) * mean;
   }
 

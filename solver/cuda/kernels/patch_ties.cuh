@@ -16,6 +16,10 @@ namespace tsenor::cuda {
 constexpr float kTieNoise = 0.05f;   // mean scores, to either side: far above the sharpest reach
 constexpr float kTieReach = 0.125f;  // mean scores: nearer to tight than this, an entry is snapped
 
+// Of a block with many ties, quanta are so many bits coarser: lines are often a tie's height off,
+// and paths as long.
+constexpr int kTiedBits = 2;
+
 // A block of 16 or 32 in which so many lanes have two equal scores side by side (of four pairs) has
 // many ties. (Of Gaussian scores in bfloat16, one lane in thirty has.) One of 8 has two lanes only:
 // there so many pairs count, of 32.
@@ -51,7 +55,7 @@ __device__ uint32_t TiedBlocks(const float (&weight)[4][8], int m) {
   };
   bool any = false;
 #pragma unroll
-  for (int k = 0; k < 4; ++k) any |= equal(k, k);
+  for (int k = 0; k < 4; ++k) any |= equal(k, k) | (kBlock == 8 && equal(k, (k + 2) % 4));
   const uint32_t lanes = __ballot_sync(~0u, any);
   if (lanes == 0) return 0;
   bool tied = __popc(lanes & place.lanes_of_block<kBlock>()) >= TiedLanes(kBlock);
