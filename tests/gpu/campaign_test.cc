@@ -1,8 +1,8 @@
 // The CUDA backend finds the cpu backend's optimum in every size and kind of scores, and proves it.
 //
-// TSENOR_CAMPAIGN_BLOCKS blocks of each size, N and kind, and some more where patches are to be full
-// (default 8); 1000 make a million blocks and more in each test. GTEST_TOTAL_SHARDS processes share
-// the kinds.
+// TSENOR_CAMPAIGN_BLOCKS blocks of each size, N and kind, and some more where patches are to be
+// full (default 8); 1000 make a million blocks and more in each test. GTEST_TOTAL_SHARDS processes
+// share the kinds.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -123,8 +123,8 @@ TEST_P(CudaCampaignTest, EverySizeHasTheOptimumOfTheCpuBackend) {
 TEST_P(CudaCampaignTest, MasksAreProvenByTheirCertificatesAlone) {
   // Of each pattern so many times the blocks that are asked for: sizes take alike long.
   constexpr std::pair<Pattern, int64_t> kPatterns[] = {
-      {{4, 8}, 320},  {{2, 8}, 160}, {{8, 16}, 80},  {{10, 20}, 20}, {{12, 24}, 20},
-      {{16, 32}, 20}, {{8, 32}, 10}, {{24, 48}, 5},  {{32, 64}, 5},  {{64, 128}, 1},
+      {{4, 8}, 320},  {{2, 8}, 160}, {{8, 16}, 80}, {{10, 20}, 20}, {{12, 24}, 20},
+      {{16, 32}, 20}, {{8, 32}, 10}, {{24, 48}, 5}, {{32, 64}, 5},  {{64, 128}, 1},
   };
   int64_t certified = 0;
   for (const auto& [pattern, factor] : kPatterns) {

@@ -46,7 +46,6 @@ __device__ uint32_t BitsOf(const Pass& pass, const RowSpan& span, int64_t i, int
 constexpr int kPackThreads = 256;
 
 __global__ void __launch_bounds__(kPackThreads) PackMasks(const __grid_constant__ Pass pass) {
-  WaitForKernelBefore();
   const RowSpan span = SpanOf(pass, pass.first_row + blockIdx.x);
   const int m = pass.problem.pattern.m;
   const Tile& tile = span.placed->tile;
@@ -114,6 +113,7 @@ __device__ void Add(const PartResult& part, SolveStats& stats) {
 // The same where parts are summed already. Lane l of a warp adds up the parts l, l + 32, ... of its
 // block row, with their listed blocks, and the lanes are added as a butterfly.
 __global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ Pass pass) {
+  AllowNextKernel();
   WaitForKernelBefore();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = (int64_t{blockIdx.x} * kSumThreads + threadIdx.x) / 32;
@@ -149,8 +149,8 @@ __global__ void __launch_bounds__(kSumThreads) SumParts(const __grid_constant__ 
 }
 
 __global__ void ClearCounts(const __grid_constant__ Pass pass, bool first) {
-  WaitForKernelBefore();
   AllowNextKernel();
+  WaitForKernelBefore();
   *pass.hard_count = 0;
   *pass.odd_count = 0;
   if (first) *pass.unsolved = 0;

@@ -40,6 +40,7 @@ extern __shared__ __align__(16) unsigned char shared_memory[];
 template <int kWidth>
 __global__ void __launch_bounds__(kThreadsPerCta<kWidth>, kLeastCtas<kWidth>)
     GeneralKernel(const __grid_constant__ Pass pass, BlockList list) {
+  AllowNextKernel();
   WaitForKernelBefore();
   constexpr int kBlocks = kBlocksPerCta<kWidth>;
   const int group = kBlocks == 1 ? 0 : static_cast<int>(threadIdx.x) / kWidth;

@@ -14,8 +14,8 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     OddPatchKernel(const __grid_constant__ Pass pass,
                    const __grid_constant__ PatchSchedules schedules, bool listed) {
   __shared__ PatchMemory<kBlock> memory[kPatchWarps];
-  WaitForKernelBefore();
   AllowNextKernel();
+  WaitForKernelBefore();
   const int warp = threadIdx.x / 32;
   const uint32_t step = gridDim.x * kPatchWarps;
   const uint32_t count = listed ? *pass.odd_count : static_cast<uint32_t>(pass.patches);

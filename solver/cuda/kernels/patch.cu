@@ -17,8 +17,8 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     PatchKernel(const __grid_constant__ Pass pass, const __grid_constant__ PatchSchedules schedules,
                 uint32_t patches) {
   __shared__ PatchMemory<kBlock> memory[kPatchWarps];
-  WaitForKernelBefore();
   AllowNextKernel();
+  WaitForKernelBefore();
   const int warp = threadIdx.x / 32;
   const uint32_t number = blockIdx.x * kPatchWarps + warp;
   if (number >= patches) return;

@@ -394,8 +394,8 @@ template <typename Element>
 __global__ void __launch_bounds__(32, kCtas)
     WideKernel(const __grid_constant__ Pass pass, const __grid_constant__ WideSchedules schedules) {
   __shared__ WideMemory memory;
-  WaitForKernelBefore();
   AllowNextKernel();
+  WaitForKernelBefore();
   WideSolver<Element>(pass, schedules, pass.first_patch + blockIdx.x, memory).Run();
 }
 

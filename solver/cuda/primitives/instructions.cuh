@@ -52,15 +52,16 @@ inline __device__ uint32_t Transpose8x8(uint32_t pair) {
 }
 
 // Waits until the kernel before this one in the stream has ended, and what it wrote can be seen, if
-// this one was launched to start before that; so every thread of it does first. Thus the same holds
-// for all kernels before.
+// this one was launched to start before that; so every thread of it does before it looks at memory.
+// Thus the same holds for all kernels before.
 inline __device__ void WaitForKernelBefore() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-// Lets the next kernel, if it is launched so, take places that this one leaves free.
+// Lets the next kernel, if it is launched so, take places that this one leaves free, once all CTAs
+// of this one have said so. Best said first: the next one waits by itself.
 inline __device__ void AllowNextKernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
