@@ -44,10 +44,10 @@ EvenTable EvenTableFor(int m) {
   return place == 16 ? EvenTable{0.9499f, kEven16} : EvenTable{0.8244f, kEven8};
 }
 
-constexpr float kScaledRelaxation = 0.7656f;
+constexpr float kScaledRelaxation = 0.7992f;
 constexpr ScaledSweep kScaled[] = {
-    {0.5741f, 1.079f}, {1.285f, 0.3928f}, {3.147f, 1.147f}, {5.607f, 1.236f}, {11.4f, 1.402f},
-    {22.69f, 1.46f},   {41.24f, 1.165f},  {87.0f, 1.09f},   {172.3f, 1.28f},  {236.7f, 2.031f},
+    {0.4712f, 0.797f}, {1.165f, 0.609f}, {3.552f, 1.08f}, {5.318f, 0.795f}, {11.69f, 1.77f},
+    {21.16f, 1.17f},   {41.59f, 1.25f},  {98.82f, 1.17f}, {161.1f, 1.41f},  {257.7f, 1.91f},
 };
 
 constexpr float kTiedRelaxation = 1.16f;
