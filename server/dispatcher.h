@@ -47,8 +47,8 @@ class Dispatcher final : public PieceScheduler {
   void CheckSolvers();
 
   // Waits for the batches that are being solved and for their way back, hands back what is queued
-  // with Unavailable, and ends the workers: never, if a solver hangs. REQUIRES: not called from a worker (from
-  // PieceOwner::OnPieceDone()).
+  // with Unavailable, and ends the workers: never, if a solver hangs. REQUIRES: not called from a
+  // worker (from PieceOwner::OnPieceDone()).
   void Stop();
 
  private:

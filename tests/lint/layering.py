@@ -30,7 +30,7 @@ LAYERS = [
     # The solver knows nothing of gRPC, protobuf, server or client.
     (r"solver/", STANDARD + STATUS + ["solver/"]),
     (r"proto/wire/", STANDARD + ["proto/wire/", "isa-l/"]),
-    (r"proto/grpc_library\.", WIRE + ["openssl/"]),
+    (r"proto/grpc_library\.", WIRE + ["absl/synchronization/", "openssl/"]),
     # The only file that names backends.
     (r"server/backends\.", SERVER_CORE + ["solver/"]),
     (r"server/main\.cc", SERVER_CORE + WIRE + ["prometheus/", "CLI/"]),
@@ -43,6 +43,7 @@ LAYERS = [
     (r"server/(process_)?metrics\.", SERVER_CORE + ["prometheus/"]),
     (r"server/flags\.", SERVER_CORE + ["CLI/"]),
     (r"server/log_format\.", SERVER_CORE + ["nlohmann/"]),
+    (r"server/free_memory\.", SERVER_CORE + ["gperftools/"]),
     (r"server/", SERVER_CORE),
     # Verification works offline: a bound needs potentials, and the solver finds them.
     (r"client/cli/verify_command\.cc", CLIENT + ["solver/"]),
