@@ -1,8 +1,9 @@
 #include "proto/grpc_library.h"
 
-#include <absl/synchronization/mutex.h>
 #include <grpc/grpc.h>
 #include <openssl/crypto.h>
+
+#include "absl/synchronization/mutex.h"
 
 namespace tsenor {
 

@@ -10,7 +10,6 @@
 #include <set>
 #include <vector>
 
-#include "solver/certificate.h"
 #include "solver/cuda/cuda_solver.h"
 #include "tests/gpu/cuda_test.h"
 #include "tests/support/block_arithmetic.h"
@@ -59,19 +58,13 @@ class CudaCampaignTest : public CudaTest, public testing::WithParamInterface<Wei
   }
 
   // Feasible, and proven to `gap` by the potentials, which are looked at apart from any backend.
-  void JudgeProof(const Blocks& blocks, SolvedMatrix found, double gap) {
+  void JudgeProof(const Blocks& blocks, const SolvedMatrix& found, double gap) {
     const SolveStats stats = found.Total();
     EXPECT_LE(stats.relative_gap(), gap);
     EXPECT_EQ(stats.blocks, blocks.count());
     EXPECT_EQ(stats.blocks_proven, blocks.count());
-    const Tile tile = {.weights = blocks.weights.data(),
-                       .row_stride = blocks.columns,
-                       .rows = blocks.rows,
-                       .columns = blocks.columns,
-                       .mask = found.mask.data(),
-                       .mask_row_stride = MaskRowBytes(blocks.columns),
-                       .potentials = found.potentials.data()};
-    const MaskCertificate certificate = Certify(ProblemOf(blocks), tile);
+    const MaskCertificate certificate =
+        CertifyWholeMatrix(ProblemOf(blocks), blocks.weights.data(), found);
     EXPECT_EQ(certificate.lines_over, 0);
     EXPECT_EQ(certificate.lines_under, 0);
     EXPECT_EQ(certificate.stats.kept, blocks.count() * blocks.pattern.n * blocks.pattern.m);

@@ -7,7 +7,6 @@
 #include <random>
 #include <vector>
 
-#include "solver/certificate.h"
 #include "solver/cpu/cpu_solver.h"
 #include "tests/support/device_emulation/emulated_pass.h"
 #include "tests/support/device_emulation/lockstep.h"
@@ -39,14 +38,7 @@ class EmulatedKernelsTest : public testing::Test {
     EXPECT_LE(found.relative_gap(), 1e-9);
     EXPECT_EQ(found.blocks_proven, blocks);
     EXPECT_EQ(pass.unsolved, 0);
-    const Tile tile = {.weights = weights.data(),
-                       .row_stride = columns,
-                       .rows = pattern.m,
-                       .columns = columns,
-                       .mask = pass.solved.mask.data(),
-                       .mask_row_stride = MaskRowBytes(columns),
-                       .potentials = pass.solved.potentials.data()};
-    const MaskCertificate certificate = Certify(problem, tile);
+    const MaskCertificate certificate = CertifyWholeMatrix(problem, weights.data(), pass.solved);
     EXPECT_EQ(certificate.lines_over, 0);
     EXPECT_EQ(certificate.lines_under, 0);
     EXPECT_NEAR(certificate.stats.value, found.value, 1e-12 * found.score_sum);

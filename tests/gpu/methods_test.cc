@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "solver/certificate.h"
 #include "tests/gpu/cuda_test.h"
 #include "tests/gpu/on_device.h"
 #include "tests/support/generators.h"
@@ -33,15 +32,9 @@ class MethodsTest : public CudaTest, public testing::WithParamInterface<Method> 
   static bool IsExact() { return GetParam() != Method::kTsenor; }
 
   // What value, bound and counts say of the mask and the potentials must be so.
-  static void JudgeCertificate(const Problem& problem, const float* weights, SolvedMatrix solved) {
-    const Tile tile = {.weights = weights,
-                       .row_stride = solved.columns,
-                       .rows = solved.rows,
-                       .columns = solved.columns,
-                       .mask = solved.mask.data(),
-                       .mask_row_stride = MaskRowBytes(solved.columns),
-                       .potentials = solved.potentials.data()};
-    const MaskCertificate certificate = Certify(problem, tile);
+  static void JudgeCertificate(const Problem& problem, const float* weights,
+                               const SolvedMatrix& solved) {
+    const MaskCertificate certificate = CertifyWholeMatrix(problem, weights, solved);
     const SolveStats stats = solved.Total();
     EXPECT_EQ(certificate.lines_over, 0);
     EXPECT_EQ(certificate.lines_under > 0, stats.blocks_short > 0);

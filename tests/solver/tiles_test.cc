@@ -6,7 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "solver/certificate.h"
 #include "tests/solver/backends.h"
 #include "tests/support/generators.h"
 #include "tests/support/solved_matrix.h"
@@ -184,16 +183,8 @@ TEST_P(TilesTest, TheCertificateFindsWhatTheSolverReports) {
     for (const WeightKind kind : kAllWeightKinds) {
       const Problem problem = SomeProblem(method);
       const auto weights = GenerateWeights(kind, 20, 30, 17);
-      auto solved = SolveWholeMatrix(solver(), problem, weights.data(), 20, 30);
-      const Tile tile = {.weights = weights.data(),
-                         .row_stride = 30,
-                         .rows = 20,
-                         .columns = 30,
-                         .mask = solved.mask.data(),
-                         .mask_row_stride = MaskRowBytes(30),
-                         .stats = solved.block_rows.data(),
-                         .potentials = solved.potentials.data()};
-      const MaskCertificate certificate = Certify(problem, tile);
+      const auto solved = SolveWholeMatrix(solver(), problem, weights.data(), 20, 30);
+      const MaskCertificate certificate = CertifyWholeMatrix(problem, weights.data(), solved);
       const SolveStats reported = solved.Total();
       const double rounding = 1e-12 * reported.score_sum;
       EXPECT_NEAR(certificate.stats.value, reported.value, rounding) << Name(kind);

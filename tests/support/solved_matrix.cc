@@ -60,6 +60,18 @@ SolvedMatrix SolveWholeMatrix(Solver& solver, const Problem& problem, const void
   return solved;
 }
 
+MaskCertificate CertifyWholeMatrix(const Problem& problem, const void* weights,
+                                   SolvedMatrix solved) {
+  const Tile tile = {.weights = weights,
+                     .row_stride = solved.columns,
+                     .rows = solved.rows,
+                     .columns = solved.columns,
+                     .mask = solved.mask.data(),
+                     .mask_row_stride = MaskRowBytes(solved.columns),
+                     .potentials = solved.potentials.data()};
+  return Certify(problem, tile);
+}
+
 std::vector<float> MagnitudesOfBlock(std::span<const float> weights, int64_t rows, int64_t columns,
                                      int m, int64_t block_row, int64_t block_column) {
   std::vector<float> scores;

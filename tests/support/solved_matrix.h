@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "solver/certificate.h"
 #include "solver/problem.h"
 #include "solver/result.h"
 #include "solver/solver.h"
@@ -33,6 +34,10 @@ struct SolvedMatrix {
 // message.
 SolvedMatrix SolveWholeMatrix(Solver& solver, const Problem& problem, const void* weights,
                               int64_t rows, int64_t columns, const float* column_norms = nullptr);
+
+// What the mask and the potentials are worth (solver/certificate.h), whatever the solver says.
+MaskCertificate CertifyWholeMatrix(const Problem& problem, const void* weights,
+                                   SolvedMatrix solved);
 
 // The block of a float32 matrix, extended by zeros, as magnitudes.
 std::vector<float> MagnitudesOfBlock(std::span<const float> weights, int64_t rows, int64_t columns,
