@@ -18,9 +18,15 @@ namespace tsenor::cuda {
 // Quanta of the first finish, per mean score (its power of two): on blocks without outliers they
 // prove a gap of 1e-9, and leave residuals of up to a mean score inside kFinishRange.
 constexpr int kResidualBits = 28;
+// At most so many bits for a score of 1, the greatest. Where the mean is far below that, as of
+// 2^-(i + j), quanta are coarser: they still prove 1e-10 of the value, and paths, which may be long
+// against the mean, stay inside the range.
+constexpr int kGreatestBits = 42;
 // Of two potentials that move this far, entries that were clamped to kFinishRange may feel it.
 constexpr int32_t kGreatestMove = kFinishRange / 2;
-constexpr int kRefinementBits = 12;  // more bits per refinement
+// More bits per refinement. After the round before, a path of 2 m entries is no longer than m of
+// its quanta, which stay inside the range.
+constexpr int kRefinementBits = 20;
 // Scores tie if more entries than this, plus one for every 64 of a line, are within reach.
 constexpr float kTieEntries = 1.1f;
 constexpr float kTieReach = 0.125f;  // potentials are snapped to entries this many mean scores away
@@ -137,7 +143,7 @@ class BlockSolver {
     const LineMeans means = MeasureLines(group_, entries_, m_);
     const Schedule schedule = ScheduleFor(m_, means);
     FindPotentials(means, schedule);
-    double quanta = PowerOfTwo(kResidualBits - 1 - ExponentOf(means.block));
+    double quanta = PowerOfTwo(min(kResidualBits - 1 - ExponentOf(means.block), kGreatestBits));
     bool hard = means.tied;
     bool solved = false;
     int failures = 0;
