@@ -124,9 +124,8 @@ PatchSchedules SchedulesFor(int n, int m) {
           .start_factor = Twice(center / static_cast<float>(m)),
           .start_rest = Twice(center * center - center),
           .scaled_spread = ScaledSpread(m) * center * center,
-          .even = EvenSchedule(m, density),
-          .scaled = MeasuringSchedule(kScaledRelaxation, kScaled),
-          .tied = MeasuringSchedule(kTiedRelaxation, kTied)};
+          .of = {EvenSchedule(m, density), MeasuringSchedule(kScaledRelaxation, kScaled),
+                 MeasuringSchedule(kTiedRelaxation, kTied)}};
 }
 
 }  // namespace tsenor::cuda

@@ -65,14 +65,14 @@ std::vector<float> Weights(WeightKind kind, int m) {
   constexpr int64_t kDrawnRows = 128;
   const int64_t length = Length(m), bands = std::max<int64_t>(kDrawnRows / m, 1);
   std::vector<float> weights;
-  weights.reserve(length * length);
   for (int64_t band = 0; band < bands; ++band) {
     const auto drawn = GenerateBlocks(kind, m, length / m, band);
     weights.insert(weights.end(), drawn.begin(), drawn.end());
   }
-  const size_t drawn = weights.size();
-  while (weights.size() < static_cast<size_t>(length * length)) {
-    weights.push_back(weights[weights.size() - drawn]);
+  const auto drawn = static_cast<int64_t>(weights.size());
+  weights.resize(length * length);
+  for (int64_t k = drawn; k < length * length; k += drawn) {
+    std::copy_n(weights.begin(), std::min(drawn, length * length - k), weights.begin() + k);
   }
   return weights;
 }

@@ -146,18 +146,8 @@ class PatchFinish {
     const uint32_t length = paths.end / kNodes;
     lines_.row_move -= length - min(paths.row_key / kNodes, length);
     lines_.column_move += length - min(paths.column_key / kNodes, length);
-    int line = paths.end % kBlock;
-    bool at_column = paths.end & kColumn;
-    while (true) {
-      const int parent = From(at_column ? paths.column_parent : paths.row_parent, line);
-      if (kOneGroup ? parent < 0 : __all_sync(~0u, parent < 0)) return;
-      if (!kOneGroup && parent < 0) continue;
-      const uint32_t line_bit = 1u << line, parent_bit = 1u << parent;
-      if (z_ == line) (at_column ? lines_.column_kept : lines_.row_kept) ^= parent_bit;
-      if (z_ == parent) (at_column ? lines_.row_kept : lines_.column_kept) ^= line_bit;
-      line = parent;
-      at_column = !at_column;
-    }
+    FlipPath<kBlock>(paths.end % kBlock, paths.end & kColumn, paths.row_parent, paths.column_parent,
+                     lines_);
   }
 
   const PatchScores scores_;

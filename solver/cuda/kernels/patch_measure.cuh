@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "solver/cuda/kernels/patch_huge_lines.cuh"
 #include "solver/cuda/kernels/patch_schedule.h"
 #include "solver/cuda/kernels/patch_sweeps.cuh"
 #include "solver/cuda/kernels/patch_ties.cuh"
@@ -13,7 +14,7 @@ namespace tsenor::cuda {
 
 // A block with a score of more mean scores than this has outliers: half precision would be spent on
 // them, and of a small block, one of them is most of the mean.
-constexpr float WildMax(int block) { return block == 8 ? 16 : block == 16 ? 32 : 64; }
+constexpr float WildMax(int block) { return block == 8 ? 24 : block == 16 ? 32 : 64; }
 
 // Whether the blocks of a patch are of the patch kernel's kind.
 enum class PatchFit { kNone, kSome, kAll };
@@ -22,11 +23,16 @@ enum class PatchFit { kNone, kSome, kAll };
 template <int kBlock, bool kWhole, bool kPlain>
 class PatchMeasure {
  public:
-  __device__ PatchMeasure(const PatchSchedules& schedules, PatchScores scores)
-      : schedules_(schedules), scores_(scores), m_(kWhole ? kBlock : schedules.m) {}
+  // `offsets`: memory for those of huge lines, until potentials are written to it.
+  __device__ PatchMeasure(const PatchSchedules& schedules, PatchScores scores,
+                          PatchLineNumbers<kBlock>& offsets)
+      : schedules_(schedules),
+        scores_(scores),
+        offsets_(offsets),
+        m_(kWhole ? kBlock : schedules.m) {}
 
-  // Takes the weights of a thread's entries: scores in quanta to shared memory, in mean scores less
-  // the center to `state`, if kPlain only of patches that fit.
+  // Takes the weights of a thread's entries: scores in quanta to shared memory; if kPlain, in mean
+  // scores less the center to `state`, too, and all that only of patches that fit.
   __device__ PatchFit Take(const float (&weight)[4][8], PatchSweepState& state) {
     const PatchPlace place;
     const uint32_t tied = TiedBlocks<kBlock>(weight, m_);
@@ -45,37 +51,61 @@ class PatchMeasure {
                                                 fabsf(at[2]) * quanta_, fabsf(at[3]) * quanta_);
       }
     }
-    Center(state);
-    __half2 greatest = __float2half2_rn(0.0f);
+    if constexpr (kPlain) {
+      Center(state);
+      __half2 greatest = __float2half2_rn(0.0f);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+#pragma unroll
+        for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
+      }
+      return __any_sync(~0u, IsOutlier(greatest)) || !__all_sync(~0u, IsInRange(mean))
+                 ? PatchFit::kNone
+                 : PatchFit::kAll;
+    }
+    float greatest = 0;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
-      for (const __half2 x : state.x[k]) greatest = __hmax2(greatest, x);
+      for (const float w : weight[k]) greatest = fmaxf(greatest, fabsf(w));
     }
-    const uint32_t wild = __ballot_sync(~0u, !__hble2(greatest, __float2half2_rn(WildMax(kBlock))));
-    if constexpr (kPlain) {
-      return wild == 0 && __all_sync(~0u, IsInRange(mean)) ? PatchFit::kAll : PatchFit::kNone;
-    }
-    bool fit = true;
-    if (wild != 0) {
-      fit = TameOutliers(wild & place.lanes_of_block<kBlock>(), state);
+    // The same as if all were centered first.
+    const float per_mean = __fdividef(1.0f, mean_quanta_);
+    const bool wild = IsOutlier(__float2half2_rn(Centered(greatest * quanta_, per_mean)));
+    wild_lanes_ = __ballot_sync(~0u, wild);
+    if (wild_lanes_ != 0) {
+      const uint32_t of_block = place.lanes_of_block<kBlock>();
+      wild_lanes_ = __ballot_sync(~0u, (wild_lanes_ & of_block) != 0);
+      TameOutliers(state);
       mean = mean_quanta_ / quanta_;
     }
-    fit = fit && IsInRange(mean);
+    const bool fit = IsInRange(mean);
     unfit_ = __reduce_or_sync(~0u, fit ? 0 : 1u << place.block<kBlock>());
-    if (unfit_ == kAllBlocks) return PatchFit::kNone;
-    if (tied != 0) AddNoise(state);
-    if (unfit_ != 0 || !kWhole) ClearUnfit(state);
-    return unfit_ == 0 ? PatchFit::kAll : PatchFit::kSome;
+    return unfit_ == kAllBlocks ? PatchFit::kNone : unfit_ == 0 ? PatchFit::kAll : PatchFit::kSome;
   }
 
-  // `state` as Take() left it.
+  // To `state`, scores as the sweeps see them.
   __device__ void Restore(PatchSweepState& state) const {
     __syncwarp();  // the compiler shall read again, not keep registers for it
     Center(state);
     if constexpr (kPlain) return;
+    if (wild_lanes_ != 0) CutOff(state);
     if (tied_ != 0) AddNoise(state);
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
+  }
+
+  // To potentials of `state`, what the thread's lines had been shifted by.
+  __device__ void AddOffsets(PatchPotentials& potentials) {
+    if (kPlain || !any_huge_ || !IsWild()) return;
+    const PatchPlace place;
+    const float4 rows = offsets_.rows(place), left = offsets_.columns(place, 0),
+                 right = offsets_.columns(place, 1);
+    const float row[4] = {rows.x, rows.y, rows.z, rows.w};
+    const float column[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
+#pragma unroll
+    for (int k = 0; k < 4; ++k) potentials.row[k] += row[k];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) potentials.column[j] += column[j];
   }
 
   // Of this thread's block: quanta per unit of score, a power of two; its mean score in quanta.
@@ -93,26 +123,30 @@ class PatchMeasure {
   __device__ bool IsTied() const { return !kPlain && tied_ >> PatchPlace().block<kBlock>() & 1; }
 
  private:
+  static __device__ bool IsOutlier(__half2 centered) {
+    return !__hble2(centered, __float2half2_rn(WildMax(kBlock)));
+  }
+
   // Whether quanta of such a mean are float32; not of NaN.
   static __device__ bool IsInRange(float mean) {
     constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+127f;
     return mean >= kLeastMean && mean <= kGreatestMean;
   }
 
+  static constexpr float kGreatest = 4;  // mean scores above the center that sweeps see of outliers
   static constexpr uint32_t kAllBlocks =
       (1u << (kPatchLines / kBlock) * (kPatchLines / kBlock)) - 1;
 
-  // Measures the blocks that are `wild` again, such that outliers do not count: an entry counts up
-  // to some times the mean, again and again until that settles. Of their entries, sweeps see no
-  // more than kGreatest mean scores. Returns false for a thread of a block that has a line of which
-  // that leaves too little to see.
-  __device__ bool TameOutliers(bool wild, PatchSweepState& state) {
+  // Whether this thread's block has outliers.
+  __device__ bool IsWild() const { return wild_lanes_ >> threadIdx.x % 32 & 1; }
+
+  // Measures the blocks that have outliers again, such that these do not count: an entry counts up
+  // to some times the mean, again and again until that settles.
+  __device__ void TameOutliers(PatchSweepState& state) {
     constexpr int kMostRounds = 10;
     constexpr float kMostOfMean = 4, kSettled = 0.8f;
-    constexpr float kGreatest = 4;  // above the center
-    const PatchPlace place;
     float mean = mean_quanta_;
-    bool falling = wild;
+    bool falling = IsWild();
     for (int round = 0; round < kMostRounds && __any_sync(~0u, falling); ++round) {
       float sum = 0;
       VisitScores([&](float& score) { sum += fminf(score, kMostOfMean * mean); });
@@ -129,31 +163,79 @@ class PatchMeasure {
     quanta_ *= finer;
     mean_quanta_ = mean * finer;
     Center(state);
-    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
-    const __half2 n = __float2half2_rn(static_cast<float>(schedules_.n));
+    ShiftHugeLines(state);
+  }
+
+  // Finds what the huge lines of blocks with outliers are to be shifted by. `state`: scores less
+  // the center.
+  __device__ void ShiftHugeLines(PatchSweepState& state) {
+    const PatchPlace place;
     const LineSums<kBlock> sums({schedules_.ones[0], schedules_.ones[1]});
-    __half2 beyond[4][4];  // 1 where there was more
-    bool visible = true;
+    __half2 column[4], row[2];
+    const auto count_columns = [&](const __half2(&least)[4], __half2(&counts)[4]) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        const auto reach = [&](int k) { return __hge2(state.x[k][q], least[q]); };
+        counts[q] = sums.Columns(__hadd2(__hadd2(reach(0), reach(1)), __hadd2(reach(2), reach(3))));
+      }
+    };
+    const auto count_rows = [&](const __half2(&least)[2], __half2(&counts)[2]) {
+#pragma unroll
+      for (int pair = 0; pair < 2; ++pair) {
+        counts[pair] = sums.Rows([&](int h, int q) {
+          return Bits(__hge2(state.x[2 * pair + h][q],
+                             h == 0 ? __low2half2(least[pair]) : __high2half2(least[pair])));
+        });
+      }
+    };
+    const int n = schedules_.n;
+    any_huge_ = FindHugeLines(IsWild(), n, kGreatest, count_columns, column);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        beyond[k][q] = __hge2(state.x[k][q], greatest);
-        state.x[k][q] = __hmin2(state.x[k][q], greatest);
+      for (int q = 0; q < 4; ++q) state.x[k][q] = __hsub2(state.x[k][q], column[q]);
+    }
+    any_huge_ |= FindHugeLines(IsWild(), n, kGreatest, count_rows, row);
+    if (!any_huge_) return;
+    const auto write = [](float4& to, __half2 first, __half2 second) {
+      to = make_float4(__low2float(first), __high2float(first), __low2float(second),
+                       __high2float(second));
+    };
+    if (offsets_.WritesRows(place)) write(offsets_.rows(place), row[0], row[1]);
+    if (offsets_.WritesColumns(place)) {
+      write(offsets_.columns(place, 0), column[0], column[1]);
+      write(offsets_.columns(place, 1), column[2], column[3]);
+    }
+  }
+
+  // Of a block with outliers: huge lines shifted, and what is then far from the center cut off.
+  __device__ void CutOff(PatchSweepState& state) const {
+    const bool wild = IsWild();
+    const PatchPlace place;
+    if (any_huge_) {
+      const float4 rows = offsets_.rows(place);
+      const float row[4] = {rows.x, rows.y, rows.z, rows.w};
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const float4 columns = offsets_.columns(place, c);
+        const __half2 pairs[2] = {__floats2half2_rn(columns.x, columns.y),
+                                  __floats2half2_rn(columns.z, columns.w)};
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+#pragma unroll
+          for (int q = 0; q < 2; ++q) {
+            __half2& x = state.x[k][2 * c + q];
+            if (wild) x = __hsub2(__hsub2(x, pairs[q]), __float2half2_rn(row[k]));
+          }
+        }
       }
     }
+    const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      const auto entries = [&](int h, int q) { return Bits(beyond[2 * pair + h][q]); };
-      visible &= __hble2(sums.Rows(entries), n);
-    }
+    for (int k = 0; k < 4; ++k) {
 #pragma unroll
-    for (int q = 0; q < 4; ++q) {
-      const __half2 partial =
-          __hadd2(__hadd2(beyond[0][q], beyond[1][q]), __hadd2(beyond[2][q], beyond[3][q]));
-      visible &= __hble2(sums.Columns(partial), n);
+      for (__half2& x : state.x[k]) x = Clamp(x, greatest);
     }
-    return !(__ballot_sync(~0u, !visible) & place.lanes_of_block<kBlock>());
   }
 
   // visit(score) for the scores in shared memory that this thread wrote.
@@ -185,13 +267,16 @@ class PatchMeasure {
     return SumOfBlock<kBlock>((sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
 
+  // A score in quanta, in mean scores less the center.
+  __device__ float Centered(float score, float per_mean) const {
+    return __fmaf_rn(score, per_mean, -schedules_.center);
+  }
+
   // From shared memory, by this thread: what it wrote there itself.
   __device__ void Center(PatchSweepState& state) const {
     const PatchPlace place;
     const float per_mean = __fdividef(1.0f, mean_quanta_);
-    const auto centered = [&](float score) {
-      return __fmaf_rn(score, per_mean, -schedules_.center);
-    };
+    const auto centered = [&](float score) { return Centered(score, per_mean); };
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
@@ -242,9 +327,12 @@ class PatchMeasure {
 
   const PatchSchedules& schedules_;
   const PatchScores scores_;
+  PatchLineNumbers<kBlock>& offsets_;  // of huge lines, in mean scores, if any_huge_
   const int m_;
   float quanta_ = 0, mean_quanta_ = 0;
   uint32_t unfit_ = 0, tied_ = 0;
+  uint32_t wild_lanes_ = 0;  // those whose block has outliers
+  bool any_huge_ = false;    // whether some block with outliers has huge lines
 };
 
 }  // namespace tsenor::cuda

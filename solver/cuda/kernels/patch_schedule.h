@@ -28,13 +28,23 @@ struct PatchSchedule {
   SweepStep step[kMostSweeps] = {};
 };
 
-// Sweeps where the lines of a block are alike; blocks in places of 8, 16 or 32 lines.
+// What a block's schedule goes by: its lines are alike in scale, or they are not, or many of its
+// scores tie.
+enum class PatchKind { kEven, kScaled, kTied };
+constexpr int kPatchKinds = 3;
+
+// Of even blocks in places of 8, 16 or 32 lines.
 constexpr int EvenSweeps(int place) { return place == 8 ? 9 : 10; }
-// Where they are not: so many, of which the first ones measure gains, and the others use the last.
-constexpr int kScaledSweeps = 10;
-constexpr int kMeasuredSweeps = 4;
-// Where many scores tie: all of them measure gains.
-constexpr int kTiedSweeps = 10;
+// Of the others; the first ones measure gains, and the rest use the last.
+constexpr int kScaledSweeps = 10, kMeasuredSweeps = 4;
+// All measure gains; the first ones find out where the threshold is, and then shift potentials.
+constexpr int kTiedSweeps = 10, kSearchingSweeps = 4;
+
+constexpr int Sweeps(PatchKind kind, int place) {
+  return kind == PatchKind::kEven     ? EvenSweeps(place)
+         : kind == PatchKind::kScaled ? kScaledSweeps
+                                      : kTiedSweeps;
+}
 
 // A parameter of the kernel.
 struct PatchSchedules {
@@ -50,9 +60,7 @@ struct PatchSchedules {
   uint32_t start_factor;  // center / m: times a line's sum less m centers
   uint32_t start_rest;    // center^2 - center
   float scaled_spread;    // of the starts of lines: a greater mean square, and they differ in scale
-  PatchSchedule even;     // the lines of a block are alike
-  PatchSchedule scaled;   // they differ in scale
-  PatchSchedule tied;     // many scores tie
+  PatchSchedule of[kPatchKinds];  // by PatchKind
 };
 
 // A mean score is 2^exponent to twice as many quanta. Fine enough that what rounding leaves between

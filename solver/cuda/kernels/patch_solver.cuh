@@ -40,11 +40,10 @@ constexpr int FarthestLine(bool tied) { return tied ? 12 : 4; }
 template <int kBlock>
 struct PatchMemory {
   static constexpr int kBlocks = kPatchLines / kBlock;
-  alignas(16) float scores[kPatchLines * kPatchLines];   // PatchScores
-  alignas(16) float row_start[kBlocks][kPatchLines];     // [block column][row]
-  alignas(16) float column_start[kBlocks][kPatchLines];  // [block row][column]
-  alignas(16) double column_potential[kPatchLines];      // of the blocks in work
-  int sweeps[kBlocks * kBlocks];                         // of each block that was swept
+  alignas(16) float scores[kPatchLines * kPatchLines];  // PatchScores
+  PatchLineNumbers<kBlock> start;                       // potentials; before, PatchMeasure's
+  alignas(16) double column_potential[kPatchLines];     // of the blocks in work
+  int sweeps[kBlocks * kBlocks];                        // of each block that was swept
 };
 
 // kWhole: m is kBlock. kPlain: so it is, and a patch is left alone if it is odd, not read by whole
@@ -60,7 +59,7 @@ class PatchSolver {
         m_(kWhole ? kBlock : pass.problem.pattern.m),
         n_(pass.problem.pattern.n),
         memory_(memory),
-        measure_(schedules, PatchScores{memory.scores}) {}
+        measure_(schedules, PatchScores{memory.scores}, memory.start) {}
 
   // False: the patch is left alone.
   __device__ bool Run() {
@@ -73,7 +72,8 @@ class PatchSolver {
       unsolved_ = kAllOfRow;
     } else {
       SweepPatch<kBlock, kWhole, kPlain>(
-          schedules_, measure_.IsFit(), measure_.IsTied(), state, [&] { measure_.Restore(state); },
+          schedules_, measure_.IsFit(), measure_.IsTied(), state,
+          [&](PatchSweepState& restored) { measure_.Restore(restored); },
           [&](const PatchPotentials& potentials) { Publish(potentials); });
       __syncwarp();
       const uint32_t rows = measure_.tied() == 0 ? Threshold<false>() : Threshold<true>();
@@ -104,39 +104,23 @@ class PatchSolver {
   }
 
   // Potentials in quanta, rounded such that the sum of two is exact in float32, to shared memory.
-  __device__ void Publish(const PatchPotentials& potentials) {
+  __device__ void Publish(PatchPotentials potentials) {
     const PatchPlace place;
     memory_.sweeps[place.block<kBlock>()] = potentials.sweeps;
-    if (8 * place.t % kBlock == 0) {
-      float row[4];
-#pragma unroll
-      for (int k = 0; k < 4; ++k) row[k] = OnGrid(potentials.row[k]);
-      RowStarts(place) = make_float4(row[0], row[1], row[2], row[3]);
+    measure_.AddOffsets(potentials);
+    if (memory_.start.WritesRows(place)) memory_.start.rows(place) = OnGrid(&potentials.row[0]);
+    if (memory_.start.WritesColumns(place)) {
+      memory_.start.columns(place, 0) = OnGrid(&potentials.column[0]);
+      memory_.start.columns(place, 1) = OnGrid(&potentials.column[4]);
     }
-    if (4 * place.g % kBlock == 0) {
-      float column[8];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) column[j] = OnGrid(potentials.column[j]);
-      ColumnStarts(place, 0) = make_float4(column[0], column[1], column[2], column[3]);
-      ColumnStarts(place, 1) = make_float4(column[4], column[5], column[6], column[7]);
-    }
-  }
-
-  // Of the thread's rows, and of four of its columns.
-  __device__ float4& RowStarts(const PatchPlace& place) const {
-    return *reinterpret_cast<float4*>(&memory_.row_start[8 * place.t / kBlock][place.row(0)]);
-  }
-  __device__ float4& ColumnStarts(const PatchPlace& place, int c) const {
-    return *reinterpret_cast<float4*>(
-        &memory_.column_start[4 * place.g / kBlock][place.column(4 * c)]);
   }
 
   // The entries beyond their potentials, a row a lane. kNoisy: some blocks as the sweeps saw them.
   template <bool kNoisy>
   __device__ uint32_t Threshold() const {
     const PatchPlace place;
-    const float4 rows = RowStarts(place), left = ColumnStarts(place, 0),
-                 right = ColumnStarts(place, 1);
+    const float4 rows = memory_.start.rows(place), left = memory_.start.columns(place, 0),
+                 right = memory_.start.columns(place, 1);
     const float row[4] = {rows.x, rows.y, rows.z, rows.w};
     const float column[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
     uint32_t kept = 0;
@@ -180,17 +164,21 @@ class PatchSolver {
     return z() < rows ? of_block * kEach : 0;
   }
 
-  __device__ float OnGrid(float potential) const {
+  __device__ float4 OnGrid(const float* potentials) const {
     const int exponent = measure_.mean_exponent(measure_.IsTied());
     const float magic = __uint_as_float((127 + 23 + exponent - kPotentialBits) << 23 | 1 << 22);
-    return __fadd_rn(__fmaf_rn(potential, measure_.mean_quanta(), magic), -magic);
+    const auto on_grid = [&](float potential) {
+      return __fadd_rn(__fmaf_rn(potential, measure_.mean_quanta(), magic), -magic);
+    };
+    return make_float4(on_grid(potentials[0]), on_grid(potentials[1]), on_grid(potentials[2]),
+                       on_grid(potentials[3]));
   }
 
   // Finishes and certifies the blocks of block column h, one a group of lanes.
   __device__ void SolveBlocks(int h, uint32_t rows, uint32_t columns) {
     PatchLines lines;
-    lines.row_start = memory_.row_start[h][lane()];
-    lines.column_start = memory_.column_start[v()][h * kBlock + z()];
+    lines.row_start = memory_.start.row[h][lane()];
+    lines.column_start = memory_.start.column[v()][h * kBlock + z()];
     lines.row_kept = rows >> h * kBlock & kLines;
     if constexpr (kBlock < 32) columns = __shfl_sync(~0u, columns, h * kBlock + z());
     lines.column_kept = columns >> v() * kBlock & kLines;
@@ -200,7 +188,8 @@ class PatchSolver {
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
-    if (measure_.tied() != 0) SnapTies(h, lines);
+    int tight_paths = 0;
+    if (measure_.tied() != 0) SnapTies(h, lines, tight_paths);
     const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
     const int missing = lines.row_wanted - __popc(lines.row_kept);
     const int excess = __popc(lines.column_kept) - lines.column_wanted;
@@ -226,29 +215,30 @@ class PatchSolver {
     // The score of one quantum: a power of two's inverse.
     const auto unit =
         static_cast<double>(__uint_as_float((254u << 23) - __float_as_uint(QuantaOf(h))));
-    const float gap = SumOfGroup(static_cast<float>(part.gap));
+    constexpr float kRoundUp = 1 + 0x1p-20f;  // more than float32 loses in the sum
+    const float gap = SumOfGroup(static_cast<float>(part.gap)) * kRoundUp;
     if (!solved || !(gap <= GreatestGap(tied))) {
       unsolved_ |= 1u << h;
       return;
     }
     kept_ |= lines.row_kept << h * kBlock;
-    sums_.value += part.value * unit;
-    sums_.gap += part.gap * unit;
-    sums_.score_sum += part.score_sum * unit;
-    augmentations_ += finish.augmentations();
+    value_ += part.value * unit;
+    gap_ += static_cast<double>(gap) * unit;
+    score_sum_ += part.score_sum * unit;
+    augmentations_ += tight_paths + finish.augmentations();
     sweeps_ += memory_.sweeps[v() * kBlocks + h];
     StorePotentials(h, row_potential * unit, column_potential * unit);
     if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
   }
 
   // Of the blocks of block column h that have any.
-  __device__ void SnapTies(int h, PatchLines& lines) const {
+  __device__ void SnapTies(int h, PatchLines& lines, int& paths) const {
     const int block = v() * kBlocks + h;
     const float reach = MeanQuantaOf(h) * kTieReach;
     const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_, reach,
                                    reinterpret_cast<TieColumn*>(memory_.column_potential));
     const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
-    lines = forest.Snap(wanted, lines);
+    lines = forest.Snap(wanted, lines, paths);
   }
 
   __device__ void StorePotentials(int h, double row_potential, double column_potential) const {
@@ -300,9 +290,9 @@ class PatchSolver {
 
   __device__ void Store() {
     PartResult part;
-    part.value = SumOfGroup(sums_.value);
-    part.bound = part.value + SumOfGroup(sums_.gap);
-    part.score_sum = SumOfGroup(sums_.score_sum);
+    part.value = SumOfGroup(value_);
+    part.bound = part.value + gap_;
+    part.score_sum = SumOfGroup(score_sum_);
     const uint32_t exist = ExistingBlocks();
     const int solved = __popc(exist & ~unsolved_);
     const bool inside = kPlain || view_.template Inside<kBlock>(m_);
@@ -368,10 +358,11 @@ class PatchSolver {
   PatchMeasure<kBlock, kWhole, kPlain> measure_;
   // Of this lane's block row, by block columns: left to the other kernel.
   uint32_t unsolved_ = 0;
-  uint32_t kept_ = 0;      // of this lane's row
-  Certificate sums_;       // this lane's part of the blocks solved
-  int augmentations_ = 0;  // of its block row
-  int sweeps_ = 0;         // the same
+  uint32_t kept_ = 0;                 // of this lane's row
+  double value_ = 0, score_sum_ = 0;  // this lane's part of the blocks solved
+  double gap_ = 0;                    // of its block row
+  int augmentations_ = 0;             // of its block row
+  int sweeps_ = 0;                    // the same
 };
 
 }  // namespace tsenor::cuda

@@ -244,18 +244,13 @@ __device__ __forceinline__ void RunSweeps(const LineSums<kBlock>& excess,
   }
 }
 
-// What a block's schedule goes by.
-enum class PatchKind { kEven, kScaled, kTied };
-
-template <PatchKind kKind, int kBlock>
+// kCompact: as little code as can be, one sweep a loop.
+template <PatchKind kKind, bool kCompact, int kBlock>
 __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& schedules,
                                                        const LineSums<kBlock>& sums,
                                                        const PatchStarts& starts,
                                                        PatchSweepState& state) {
-  constexpr bool kScaled = kKind == PatchKind::kScaled, kTied = kKind == PatchKind::kTied;
-  const PatchSchedule& schedule = kTied     ? schedules.tied
-                                  : kScaled ? schedules.scaled
-                                            : schedules.even;
+  const PatchSchedule& schedule = schedules.of[static_cast<int>(kKind)];
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
     state.column_step[q] = starts.column[q];
@@ -267,22 +262,23 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
         __hfma2(starts.row[pair], __hneg2(Pair(schedule.first_tau)), __float2half2_rn(0.5f));
   }
   const LineSums<kBlock> excess = sums.From({schedules.minus_n[0], schedules.minus_n[1]});
-  constexpr int kSweeps = kTied ? kTiedSweeps : kScaled ? kScaledSweeps : EvenSweeps(kBlock);
-  const auto nothing = [](float) {};
   int sweep =
       static_cast<int>(Opaque(0));  // in a register of the thread, from which steps are read
-  if constexpr (kTied) {
-    constexpr int kSearching = 4;  // sweeps that find out where the threshold is
-    RunSweeps<Slope::kMeasured, kSearching, 1>(
+  const auto nothing = [](float) {};
+  if constexpr (kKind == PatchKind::kTied) {
+    RunSweeps<Slope::kMeasured, kSearchingSweeps, 1>(
         excess, schedule, sweep, state, [&](float tau) { ShiftToColumns<kBlock>(tau, state); });
-    RunSweeps<Slope::kMeasured, kSweeps - kSearching, 1>(excess, schedule, sweep, state, nothing);
-  } else if constexpr (kScaled) {
-    constexpr int kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
-    RunSweeps<Slope::kMeasured, kMeasuredSweeps, 2>(excess, schedule, sweep, state, nothing);
-    RunSweeps<Slope::kFrozen, kFrozenSweeps, 2>(excess, schedule, sweep, state, nothing);
+    RunSweeps<Slope::kMeasured, kTiedSweeps - kSearchingSweeps, 1>(excess, schedule, sweep, state,
+                                                                   nothing);
+  } else if constexpr (kKind == PatchKind::kScaled) {
+    constexpr int kTogether = kCompact ? 1 : 2, kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
+    RunSweeps<Slope::kMeasured, kMeasuredSweeps, kTogether>(excess, schedule, sweep, state,
+                                                            nothing);
+    RunSweeps<Slope::kFrozen, kFrozenSweeps, kTogether>(excess, schedule, sweep, state, nothing);
   } else {
     // Sweeps are read over and over, or else they do not fit into the cache for instructions.
-    constexpr int kTogether = kSweeps % 5 == 0 ? 5 : kSweeps % 4 == 0 ? 4 : 3;
+    constexpr int kSweeps = EvenSweeps(kBlock);
+    constexpr int kTogether = kCompact ? 1 : kSweeps % 5 == 0 ? 5 : kSweeps % 4 == 0 ? 4 : 3;
     RunSweeps<Slope::kAverage, kSweeps, kTogether>(excess, schedule, sweep, state, nothing);
   }
   // Now, by all threads: where only some need the sums, tensor cores must not add them up.
@@ -291,7 +287,7 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
 #pragma unroll
   for (__half2& column : state.column) column = Pair(Opaque(Bits(column)));
   PatchPotentials potentials;
-  potentials.sweeps = kSweeps;
+  potentials.sweeps = Sweeps(kKind, kBlock);
 #pragma unroll
   for (int pair = 0; pair < 2; ++pair) {
     const float2 row = __half22float2(__hsub2(state.row[pair], __float2half2_rn(0.5f)));
@@ -307,10 +303,10 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   return potentials;
 }
 
-// Potentials such that [score > a_i + b_j] nearly has n entries in each line. state.x on entry:
-// scores less the center, the quantile of an average line; 0 beyond line m of a block. `restore`
-// makes it so again. A block's potentials depend on it alone; so where a patch has blocks of both
-// kinds, both schedules run.
+// Potentials such that [score > a_i + b_j] nearly has n entries in each line. restore(state) makes
+// state.x scores less the center, the quantile of an average line; 0 beyond line m of a block. If
+// kPlain, it is so on entry. A block's potentials depend on it alone; so where a patch has blocks
+// of several kinds, all of their schedules run.
 //
 // publish(potentials) takes them, of the threads whose block is to be solved at all (`fit`).
 // `tied`: the block has many ties. kWhole: m is kBlock. kPlain: so it is, and none
@@ -319,19 +315,20 @@ template <int kBlock, bool kWhole, bool kPlain, typename Restore, typename Publi
 __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
                            PatchSweepState& state, Restore restore, Publish publish) {
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
-  PatchStarts starts = StartsOf(schedules, sums, state);
-  const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
   // Small blocks do not need more: a patch rarely has to run a schedule for ties alone.
   constexpr PatchKind kOfTies = kBlock == 8 ? PatchKind::kScaled : PatchKind::kTied;
-  const PatchKind kind = tied ? kOfTies : scaled ? PatchKind::kScaled : PatchKind::kEven;
+  if constexpr (!kPlain) restore(state);
+  PatchStarts starts = StartsOf(schedules, sums, state);
+  const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
+  const PatchKind own = tied ? kOfTies : scaled ? PatchKind::kScaled : PatchKind::kEven;
   bool changed = false;
   const auto run = [&]<PatchKind kKind>() {
-    if (!__any_sync(~0u, fit && kind == kKind)) return;
-    if (changed) restore();
+    if (!__any_sync(~0u, fit && own == kKind)) return;
+    if (changed) restore(state);
     changed = true;
     if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
-    const PatchPotentials potentials = RunSchedule<kKind>(schedules, sums, starts, state);
-    if (fit && kind == kKind) publish(potentials);
+    const auto potentials = RunSchedule<kKind, !kPlain>(schedules, sums, starts, state);
+    if (fit && own == kKind) publish(potentials);
   };
   run.template operator()<PatchKind::kEven>();
   run.template operator()<PatchKind::kScaled>();

@@ -96,8 +96,9 @@ class TieForest {
         all_(m == 32 ? ~0u : (1u << m) - 1) {}
 
   // Of a group that is `wanted`, moves the potentials, and keeps what lies beyond them; of what is
-  // tight, what was kept before, but for what lines do better without, or with.
-  __device__ PatchLines Snap(bool wanted, PatchLines lines) const {
+  // tight, what was kept before, but for what lines do better without, or with. Adds the paths that
+  // were flipped to `paths`.
+  __device__ PatchLines Snap(bool wanted, PatchLines lines, int& paths) const {
     wanted = wanted && (all_ >> z_ & 1);
     columns_[base_ + z_].start = lines.column_start;
     __syncwarp();  // rows need all columns
@@ -124,6 +125,8 @@ class TieForest {
       lines.column_kept = kept_column;
     }
     Balance(wanted, tight, lines);
+    // Lines of 8 entries rarely have a path left: they would only read more instructions.
+    if constexpr (kBlock > 8) FlipTightPaths(wanted, tight, lines, paths);
     return lines;
   }
 
@@ -234,6 +237,48 @@ class TieForest {
         needed += of_row > 0 ? -1 : 1;
       }
       left &= left - 1;
+    }
+  }
+
+  // Flips paths of tight entries, which cost nothing, from lines that keep too few (rows) or too
+  // many (columns) to lines that keep too many or too few, while there are any: breadth-first
+  // search, the lane of each line looking at the whole of it.
+  __device__ void FlipTightPaths(bool wanted, uint32_t tight, PatchLines& lines, int& paths) const {
+    const uint32_t tight_column = ColumnOf(tight);
+    bool done = !wanted;  // of the group
+    while (true) {
+      const int missing = lines.row_wanted - __popc(lines.row_kept);
+      const int excess = __popc(lines.column_kept) - lines.column_wanted;
+      uint32_t rows = Group(__ballot_sync(~0u, missing > 0));
+      uint32_t columns = Group(__ballot_sync(~0u, excess > 0));
+      done = done || (rows | columns) == 0;
+      if (__all_sync(~0u, done)) return;
+      const uint32_t enterable = tight_column & ~lines.column_kept;
+      const uint32_t droppable = tight & lines.row_kept;
+      const uint32_t full_rows = Group(__ballot_sync(~0u, missing < 0));
+      const uint32_t short_columns = Group(__ballot_sync(~0u, excess < 0));
+      int row_parent = -1, column_parent = -1;
+      uint32_t end_rows = 0, end_columns = 0;
+      bool searching = !done;
+      while (__any_sync(~0u, searching)) {
+        const uint32_t from_rows = searching && !(columns >> z_ & 1) ? enterable & rows : 0;
+        const uint32_t from_columns = searching && !(rows >> z_ & 1) ? droppable & columns : 0;
+        if (from_rows != 0) column_parent = __ffs(static_cast<int>(from_rows)) - 1;
+        if (from_columns != 0) row_parent = __ffs(static_cast<int>(from_columns)) - 1;
+        const uint32_t new_columns = Group(__ballot_sync(~0u, from_rows != 0));
+        const uint32_t new_rows = Group(__ballot_sync(~0u, from_columns != 0));
+        columns |= new_columns;
+        rows |= new_rows;
+        end_columns |= new_columns & short_columns;
+        end_rows |= new_rows & full_rows;
+        searching = (new_columns | new_rows) != 0 && (end_columns | end_rows) == 0;
+      }
+      done = (end_columns | end_rows) == 0;
+      if (done) row_parent = column_parent = -1;
+      const bool at_column = end_columns != 0;
+      const int end = max(__ffs(static_cast<int>(at_column ? end_columns : end_rows)) - 1, 0);
+      FlipPath<kBlock>(end, at_column, row_parent, column_parent, lines);
+      paths += !done;
     }
   }
 

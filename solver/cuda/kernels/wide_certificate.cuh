@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "solver/cuda/kernels/patch_certificate.cuh"
 #include "solver/cuda/kernels/wide_finish.cuh"
 #include "solver/cuda/primitives/wide_patch.cuh"
 
@@ -51,10 +52,9 @@ __device__ WideCertificate CertifyWide(WideScores scores, const WideLines& lines
           const double entry = static_cast<double>(score[j]);
           const double residual = entry - column[4 * h + j] - row;
           sum += entry;
-          distance += fabs(residual);
-          // 1, or -1 if the entry is dropped.
-          const uint32_t sign = (dropped << (31 - 4 * h - j) & 0x80000000) | 0x3ff00000;
-          signed_sum = __fma_rn(__hiloint2double(static_cast<int>(sign), 0), residual, signed_sum);
+          const double signed_residual = WithSign(residual, dropped, 4 * h + j);
+          distance += fabs(signed_residual);
+          signed_sum += signed_residual;
         }
       }
     }

@@ -56,6 +56,27 @@ struct PatchScores {
   }
 };
 
+// A number for each line of each block of a patch, in shared memory.
+template <int kBlock>
+struct PatchLineNumbers {
+  static constexpr int kBlocks = kPatchLines / kBlock;
+  alignas(16) float row[kBlocks][kPatchLines];     // [block column][row]
+  alignas(16) float column[kBlocks][kPatchLines];  // [block row][column]
+
+  // Of the thread's four rows, and of four of its columns, c = 0 or 1.
+  __device__ float4& rows(const PatchPlace& place) {
+    return *reinterpret_cast<float4*>(&row[8 * place.t / kBlock][place.row(0)]);
+  }
+  __device__ float4& columns(const PatchPlace& place, int c) {
+    return *reinterpret_cast<float4*>(&column[4 * place.g / kBlock][place.column(4 * c)]);
+  }
+  // Which of the threads that have these rows, or columns, writes for all.
+  static __device__ bool WritesRows(const PatchPlace& place) { return 8 * place.t % kBlock == 0; }
+  static __device__ bool WritesColumns(const PatchPlace& place) {
+    return 4 * place.g % kBlock == 0;
+  }
+};
+
 // One lane's part of its group's block: of its row and of its column.
 struct PatchLines {
   float row_start, column_start;      // potentials before the finish, in quanta
@@ -145,6 +166,25 @@ inline __device__ uint32_t RowsOfBits(uint32_t bits) {
   bits = __byte_perm(bits, other, t & 1 ? 0x3715 : 0x6240);
   other = __shfl_xor_sync(~0u, bits, 2);
   return __byte_perm(bits, other, t & 2 ? 0x3276 : 0x5410);
+}
+
+// Flips the entries of a path of each group: from the line of this number, a row or a column, back
+// over the parents of lines to a source, whose parent is -1. Called by all lanes.
+template <int kBlock>
+__device__ void FlipPath(int line, bool at_column, int row_parent, int column_parent,
+                         PatchLines& lines) {
+  const int z = threadIdx.x % kBlock, base = threadIdx.x % 32 - z;
+  const uint32_t group = kBlock == 32 ? ~0u : ((1u << kBlock % 32) - 1) << base;
+  while (true) {
+    const int parent = __shfl_sync(group, at_column ? column_parent : row_parent, base + line);
+    if (kBlock == 32 ? parent < 0 : __all_sync(~0u, parent < 0)) return;
+    if (kBlock < 32 && parent < 0) continue;
+    const uint32_t line_bit = 1u << line, parent_bit = 1u << parent;
+    if (z == line) (at_column ? lines.column_kept : lines.row_kept) ^= parent_bit;
+    if (z == parent) (at_column ? lines.row_kept : lines.column_kept) ^= line_bit;
+    line = parent;
+    at_column = !at_column;
+  }
 }
 
 }  // namespace tsenor::cuda
