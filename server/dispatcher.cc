@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/brief_lock.h"
+
 namespace tsenor::server {
 namespace {
 
@@ -39,7 +41,7 @@ Dispatcher::~Dispatcher() { Stop(); }
 void Dispatcher::Submit(std::unique_ptr<Piece> piece) {
   absl::Status refusal;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     refusal = refusal_;
     if (refusal.ok()) {
       observer_.OnQueueChange(piece->elements(), piece->weight_bytes());
@@ -55,14 +57,14 @@ void Dispatcher::DropDead() {
   const Time now = clock_.Now();
   std::vector<std::unique_ptr<Piece>> dead;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     dead = queue_.TakeDead(now);
   }
   Drop(std::move(dead), now);
 }
 
 int64_t Dispatcher::MaxPieceElements(const Problem& problem) const {
-  const std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   return ElementsInTime(cost_.seconds_per_element(problem),
                         kBatchesInPiece * config_.max_batch_time);
 }
@@ -76,7 +78,7 @@ void Dispatcher::Stop() {
 void Dispatcher::Close(const absl::Status& why) {
   std::vector<std::unique_ptr<Piece>> left;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     refusal_.Update(why);
     left = queue_.TakeAll();
   }
@@ -89,7 +91,7 @@ void Dispatcher::Close(const absl::Status& why) {
 }
 
 void Dispatcher::Work(Solver& solver) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = LockBriefly(mutex_);
   ++idle_workers_;
   while (refusal_.ok() && solver.health().ok()) {
     const Time now = clock_.Now();
@@ -127,7 +129,7 @@ void Dispatcher::CheckSolvers() {
   std::vector<std::pair<Owners, absl::Status>> stranded;
   bool news = false, any_left = false;
   {
-    const std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     for (auto& [solver, state] : solvers_) {
       const absl::Status health = solver->health();
       any_left |= health.ok();
@@ -156,7 +158,7 @@ std::vector<QueueState> Dispatcher::States(Time now) const {
 
 void Dispatcher::NoteCost(const BatchReport& report) {
   if (!report.status.ok()) return;
-  const std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   cost_.Record(report.problem, report.elements, report.seconds);
 }
 
@@ -184,6 +186,7 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
   const Time began = NoteEnd(solver, in_flight, taken, solved);
   report.seconds = Seconds(solved - began);
 
+  std::vector<double> queue_seconds, solve_seconds;
   for (const std::unique_ptr<Piece>& piece : pieces) {
     piece->taken = began;
     piece->solved = solved;
@@ -191,27 +194,29 @@ void Dispatcher::SolveBatch(Solver& solver, std::vector<std::unique_ptr<Piece>> 
     piece->solve_share = std::chrono::duration_cast<Duration>(
         (solved - began) * (static_cast<double>(piece->elements()) / report.elements));
     piece->backend = report.backend;
-    observer_.OnStage(Stage::kQueue, Seconds(began - piece->completed));
-    observer_.OnStage(Stage::kSolve, Seconds(piece->solve_share));
+    queue_seconds.push_back(Seconds(began - piece->completed));
+    solve_seconds.push_back(Seconds(piece->solve_share));
     if (piece->owner->dead()) report.wasted_seconds += Seconds(piece->solve_share);
     if (!report.status.ok()) continue;
     for (const SolveStats& stats : piece->stats) report.stats += stats;
   }
   NoteCost(report);
+  observer_.OnStages(Stage::kQueue, queue_seconds);
+  observer_.OnStages(Stage::kSolve, solve_seconds);
   observer_.OnBatch(report);
   for (const std::unique_ptr<Piece>& piece : pieces) piece->ReleaseWeights();
   returner_.Return(std::move(pieces), report.status);
 }
 
 std::list<Dispatcher::Owners>::iterator Dispatcher::NoteBegin(Solver& solver, Owners owners) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   std::list<Owners>& in_flight = solvers_.at(&solver).in_flight;
   return in_flight.insert(in_flight.end(), std::move(owners));
 }
 
 Time Dispatcher::NoteEnd(Solver& solver, std::list<Owners>::iterator owners, Time taken,
                          Time solved) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   SolverState& state = solvers_.at(&solver);
   state.in_flight.erase(owners);
   const Time began = std::clamp(state.last_solved, taken, solved);
@@ -231,9 +236,13 @@ void Dispatcher::Drop(std::vector<std::unique_ptr<Piece>> pieces, Time now) {
 }
 
 void Dispatcher::ReportTaken(const std::vector<std::unique_ptr<Piece>>& pieces) {
+  if (pieces.empty()) return;
+  int64_t elements = 0, bytes = 0;
   for (const std::unique_ptr<Piece>& piece : pieces) {
-    observer_.OnQueueChange(-piece->elements(), -piece->weight_bytes());
+    elements += piece->elements();
+    bytes += piece->weight_bytes();
   }
+  observer_.OnQueueChange(-elements, -bytes);
 }
 
 }  // namespace tsenor::server

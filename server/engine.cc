@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/brief_lock.h"
 #include "server/free_memory.h"
 
 namespace tsenor::server {
@@ -44,7 +45,7 @@ Engine::Engine(const Limits& limits, const BatchConfig& batch, std::vector<Solve
 
 Engine::~Engine() {
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     ending_ = true;
   }
   ending_changed_.notify_all();
@@ -60,7 +61,7 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, std::s
                                                        Time deadline) {
   Sessions::iterator place;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     worked_ = true;
     if (!admitting_) return DrainingError();
     if (std::ssize(sessions_) >= limits_.max_streams) {
@@ -75,13 +76,13 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, std::s
       SessionServices{limits_, clock_, budget_, norms_budget_, dispatcher_, observer_,
                       files_.has_value() ? &*files_ : nullptr},
       peer, std::move(client), deadline);
-  std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   *place = session;
   // The peer's pointer keeps the session and its place; pieces keep the session alone.
   return std::shared_ptr<Session>(session.get(), [this, place, session](Session*) mutable {
     session->Detach();
     {
-      std::lock_guard guard(mutex_);
+      const auto guard = LockBriefly(mutex_);
       sessions_.erase(place);
       if (sessions_.empty()) became_quiet_.notify_all();
     }
@@ -90,24 +91,24 @@ absl::StatusOr<std::shared_ptr<Session>> Engine::Admit(SessionPeer& peer, std::s
 }
 
 void Engine::StopAdmitting() {
-  std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   admitting_ = false;
 }
 
 absl::Status Engine::CheckAdmitting() const {
-  std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   return admitting_ ? absl::OkStatus() : DrainingError();
 }
 
 bool Engine::WaitUntilQuiet(Duration patience) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = LockBriefly(mutex_);
   return became_quiet_.wait_for(lock, patience, [this] { return sessions_.empty(); });
 }
 
 void Engine::CheckIdle() {
   std::vector<std::shared_ptr<Session>> live;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     for (const std::weak_ptr<Session>& session : sessions_) {
       if (auto strong = session.lock()) live.push_back(std::move(strong));
     }
@@ -122,7 +123,7 @@ void Engine::Watch() {
                                                            std::chrono::milliseconds(1), kQuietTime)
                                     : kQuietTime;
   auto busy_time = std::chrono::steady_clock::now();  // when a session was last seen
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = LockBriefly(mutex_);
   while (!ending_changed_.wait_for(lock, period, [this] { return ending_; })) {
     const auto now = std::chrono::steady_clock::now();
     if (!sessions_.empty()) busy_time = now;

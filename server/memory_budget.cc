@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "server/brief_lock.h"
+
 namespace tsenor::server {
 
 void MemoryBudget::Grant::Shrink(int64_t bytes) {
@@ -14,17 +16,21 @@ void MemoryBudget::Grant::Shrink(int64_t bytes) {
 
 void MemoryBudget::Acquire(const Origin& origin, int64_t bytes, Callback ready) {
   assert(bytes >= 0 && bytes <= total_);
-  const Time now = clock_.Now();
-  {
-    std::lock_guard lock(mutex_);
-    waiters_.Push(origin, bytes, now, {bytes, std::move(ready)});
+  std::unique_lock lock = LockBriefly(mutex_);
+  if (serving_ || !waiters_.empty() || bytes > total_ - used_) {
+    waiters_.Push(origin, bytes, clock_.Now(), {bytes, std::move(ready)});
+  } else {  // it would be the only one in the line
+    used_ += bytes;
+    serving_ = true;
+    CallBack(lock, {bytes, std::move(ready)});
+    serving_ = false;
   }
-  Serve();
+  Serve(lock);
 }
 
 std::optional<MemoryBudget::Grant> MemoryBudget::TryAcquire(int64_t bytes) {
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     if (bytes > total_ - used_) return std::nullopt;
     used_ += bytes;
   }
@@ -33,21 +39,18 @@ std::optional<MemoryBudget::Grant> MemoryBudget::TryAcquire(int64_t bytes) {
 }
 
 int64_t MemoryBudget::used() const {
-  std::lock_guard lock(mutex_);
+  const auto lock = LockBriefly(mutex_);
   return used_;
 }
 
 void MemoryBudget::Release(int64_t bytes) {
-  {
-    std::lock_guard lock(mutex_);
-    used_ -= bytes;
-  }
   observer_.OnMemoryChange(-bytes);
-  Serve();
+  std::unique_lock lock = LockBriefly(mutex_);
+  used_ -= bytes;
+  Serve(lock);
 }
 
-void MemoryBudget::Serve() {
-  std::unique_lock lock(mutex_);
+void MemoryBudget::Serve(std::unique_lock<std::mutex>& lock) {
   if (serving_) return;  // whoever serves looks again before it stops
   serving_ = true;
   while (!waiters_.empty()) {
@@ -55,13 +58,17 @@ void MemoryBudget::Serve() {
     if (waiters_.first(now, priority_ageing_).bytes > total_ - used_) break;
     Waiter waiter = waiters_.TakeFirst(now, priority_ageing_, /*served=*/true);
     used_ += waiter.bytes;
-    lock.unlock();
-    observer_.OnMemoryChange(waiter.bytes);
-    waiter.ready(Grant(this, waiter.bytes));
-    waiter.ready = nullptr;  // what it captured is released without the lock, too
-    lock.lock();
+    CallBack(lock, std::move(waiter));
   }
   serving_ = false;
+}
+
+void MemoryBudget::CallBack(std::unique_lock<std::mutex>& lock, Waiter waiter) {
+  lock.unlock();
+  observer_.OnMemoryChange(waiter.bytes);
+  waiter.ready(Grant(this, waiter.bytes));
+  waiter.ready = nullptr;  // what it captured is released without the lock, too
+  lock.lock();
 }
 
 }  // namespace tsenor::server

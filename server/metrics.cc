@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -149,8 +150,16 @@ void Metrics::OnQueueChange(int64_t elements, int64_t bytes) {
 
 void Metrics::OnFileRead(int64_t bytes) { file_bytes_->Increment(static_cast<double>(bytes)); }
 
-void Metrics::OnStage(Stage stage, double seconds) {
-  stages_[static_cast<size_t>(stage)]->Observe(seconds);
+void Metrics::OnStages(Stage stage, std::span<const double> seconds) {
+  prometheus::Histogram& histogram = *stages_[static_cast<size_t>(stage)];
+  if (seconds.size() == 1) return histogram.Observe(seconds.front());
+  // All at once: the histogram has a lock.
+  static const Boundaries boundaries = SecondsBoundaries();
+  std::vector<double> counts(boundaries.size() + 1);
+  for (const double time : seconds) {
+    ++counts[std::lower_bound(boundaries.begin(), boundaries.end(), time) - boundaries.begin()];
+  }
+  histogram.ObserveMultiple(counts, std::accumulate(seconds.begin(), seconds.end(), 0.0));
 }
 
 void Metrics::OnCanary(const std::string& backend) {

@@ -41,7 +41,7 @@ class Metrics final : public Observer {
   void OnMemoryChange(int64_t bytes) override;
   void OnQueueChange(int64_t elements, int64_t bytes) override;
   void OnFileRead(int64_t bytes) override;
-  void OnStage(Stage stage, double seconds) override;
+  void OnStages(Stage stage, std::span<const double> seconds) override;
   void OnBatch(const BatchReport& report) override;
   void OnCanary(const std::string& backend) override;
   void OnSolverLost(const std::string& backend) override;

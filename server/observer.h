@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -52,7 +53,10 @@ class Observer {
   // Bytes of a tensor that were read from a file.
   virtual void OnFileRead(int64_t /*bytes*/) {}
 
-  virtual void OnStage(Stage /*stage*/, double /*seconds*/) {}
+  // Of some tensors, or pieces; of one.
+  virtual void OnStages(Stage /*stage*/, std::span<const double> /*seconds*/) {}
+  void OnStage(Stage stage, double seconds) { OnStages(stage, {&seconds, 1}); }
+
   virtual void OnBatch(const BatchReport& /*report*/) {}
   // The solver of this name has just proved that it is alive (WatchedSolver).
   virtual void OnCanary(const std::string& /*backend*/) {}

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/brief_lock.h"
+
 namespace tsenor::server {
 namespace {
 
@@ -27,7 +29,7 @@ PieceReturner::~PieceReturner() { Stop(); }
 void PieceReturner::Return(std::vector<std::unique_ptr<Piece>> pieces, const absl::Status& status) {
   if (pieces.size() == 1) return HandBack(std::move(pieces.front()), status);
   {
-    const std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     for (std::unique_ptr<Piece>& piece : pieces) solved_.push_back({std::move(piece), status});
   }
   for (size_t k = 0; k < std::min(pieces.size(), threads_.size()); ++k) changed_.notify_one();
@@ -35,7 +37,7 @@ void PieceReturner::Return(std::vector<std::unique_ptr<Piece>> pieces, const abs
 
 void PieceReturner::Stop() {
   {
-    const std::lock_guard lock(mutex_);
+    const auto lock = LockBriefly(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -43,7 +45,7 @@ void PieceReturner::Stop() {
 }
 
 void PieceReturner::Work() {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = LockBriefly(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !solved_.empty(); });
     if (solved_.empty()) return;

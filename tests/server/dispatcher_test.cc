@@ -33,10 +33,12 @@ class CountingObserver final : public Observer {
     queued_elements_ += elements;
     queued_bytes_ += bytes;
   }
-  void OnStage(Stage stage, double seconds) override {
+  void OnStages(Stage stage, std::span<const double> seconds) override {
     std::lock_guard lock(mutex_);
-    if (stage == Stage::kQueue) queue_seconds_ += seconds;
-    if (stage == Stage::kSolve) solve_seconds_ += seconds;
+    for (const double piece : seconds) {
+      if (stage == Stage::kQueue) queue_seconds_ += piece;
+      if (stage == Stage::kSolve) solve_seconds_ += piece;
+    }
   }
   void OnDropped(DropReason reason) override {
     std::lock_guard lock(mutex_);

@@ -62,6 +62,8 @@ TEST(Metrics, CountWhatTheObserverHears) {
   metrics.OnFileRead(700);
   metrics.OnRejected(RejectReason::kFile);
   metrics.OnStage(Stage::kSolve, 0.5);
+  const double sent[] = {0, 1e-4, 2e-4, 3e-4, 1e9};
+  metrics.OnStages(Stage::kSend, sent);
   BatchReport report;
   report.backend = "cpu";
   report.problem.dtype = DType::kFloat16;
@@ -96,6 +98,10 @@ TEST(Metrics, CountWhatTheObserverHears) {
            "tsenor_rejected_total{reason=\"file\"} 1",
            "tsenor_queue_bytes 256",
            "tsenor_stage_seconds_sum{stage=\"solve\"} 0.5",
+           "tsenor_stage_seconds_count{stage=\"send\"} 5",
+           "tsenor_stage_seconds_bucket{stage=\"send\",le=\"0.0001\"} 2",
+           "tsenor_stage_seconds_bucket{stage=\"send\",le=\"0.0004\"} 4",
+           "tsenor_stage_seconds_bucket{stage=\"send\",le=\"+Inf\"} 5",
            "tsenor_batch_elements_sum 8192",
            "tsenor_batch_pieces_sum 6",
            "tsenor_batch_failures_total 1",

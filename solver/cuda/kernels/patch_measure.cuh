@@ -94,18 +94,21 @@ class PatchMeasure {
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
   }
 
-  // To potentials of `state`, what the thread's lines had been shifted by.
+  // To potentials, what their lines had been shifted by: to those that this thread writes.
   __device__ void AddOffsets(PatchPotentials& potentials) {
     if (kPlain || !any_huge_ || !IsWild()) return;
     const PatchPlace place;
-    const float4 rows = offsets_.rows(place), left = offsets_.columns(place, 0),
-                 right = offsets_.columns(place, 1);
-    const float row[4] = {rows.x, rows.y, rows.z, rows.w};
-    const float column[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
-#pragma unroll
-    for (int k = 0; k < 4; ++k) potentials.row[k] += row[k];
-#pragma unroll
-    for (int j = 0; j < 8; ++j) potentials.column[j] += column[j];
+    const auto add = [](const float4& offsets, float* to) {
+      to[0] += offsets.x;
+      to[1] += offsets.y;
+      to[2] += offsets.z;
+      to[3] += offsets.w;
+    };
+    if (offsets_.WritesRows(place)) add(offsets_.rows(place), &potentials.row[0]);
+    if (offsets_.WritesColumns(place)) {
+      add(offsets_.columns(place, 0), &potentials.column[0]);
+      add(offsets_.columns(place, 1), &potentials.column[4]);
+    }
   }
 
   // Of this thread's block: quanta per unit of score, a power of two; its mean score in quanta.
