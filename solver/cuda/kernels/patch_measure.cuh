@@ -232,6 +232,7 @@ class PatchMeasure {
           }
         }
       }
+      __syncwarp();  // before potentials are written to the offsets' memory
     }
     const __half2 greatest = __float2half2_rn(wild ? kGreatest : INFINITY);
 #pragma unroll
