@@ -74,13 +74,20 @@ void Configure(grpc::ServerBuilder& builder, const Limits& limits) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
-// Adds server reflection to one server; gRPC's own function adds it to all of the process.
-class WithReflection final : public grpc::ServerBuilderOption {
+// Server reflection for one server, or none: where its library is linked, gRPC gives it to all
+// servers of the process.
+class Reflection final : public grpc::ServerBuilderOption {
  public:
+  explicit Reflection(bool wanted) : wanted_(wanted) {}
   void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
   void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->clear();
+    if (!wanted_) return;
     plugins->push_back(std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
   }
+
+ private:
+  const bool wanted_;
 };
 
 std::string WithPort(const std::string& address, int port) {
@@ -120,7 +127,7 @@ absl::Status Server::Listen(const std::vector<std::string>& addresses, const Sec
   service_ = std::make_unique<MaskService>(engine_, std::move(tokens));
   grpc::ServerBuilder builder;
   Configure(builder, engine_.limits());
-  builder.SetOption(std::make_unique<WithReflection>());
+  builder.SetOption(std::make_unique<Reflection>(true));
   builder.RegisterService(service_.get());
   std::vector<int> ports(addresses.size(), 0);
   for (size_t k = 0; k < addresses.size(); ++k) {
@@ -147,6 +154,7 @@ absl::Status Server::ListenForProbes(const std::string& address) {
   }
   nothing_ = std::make_unique<grpc::CallbackGenericService>();
   grpc::ServerBuilder builder;
+  builder.SetOption(std::make_unique<Reflection>(false));
   builder.SetMaxReceiveMessageSize(kGreatestProbe);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kSpareCalls);
   KeepAlive(builder, engine_.limits());

@@ -66,24 +66,39 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   return answer;
 }
 
-// Calls grpc.health.v1.Health/Check of the service `name` without generated code; returns the
-// status field: 1 is SERVING, 2 NOT_SERVING, -1 no answer.
-int CheckHealth(const std::string& address, const std::string& name) {
+// Calls `method` with one message, without generated code; returns the bytes of the answer.
+std::pair<grpc::Status, std::string> Call(const std::string& address, const std::string& method,
+                                          const std::string& request_bytes) {
   grpc::GenericStub stub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
-  std::string request_bytes;  // field 1, a string
-  if (!name.empty()) request_bytes = "\x0a" + std::string(1, static_cast<char>(name.size())) + name;
   const grpc::Slice slice(request_bytes);
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   std::promise<grpc::Status> done;
-  stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request, &response,
+  stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response,
                  [&done](grpc::Status status) { done.set_value(std::move(status)); });
   const grpc::Status status = done.get_future().get();
-  std::vector<grpc::Slice> slices;
-  if (!status.ok() || !response.Dump(&slices).ok() || slices.size() != 1) return -1;
-  return slices[0].size() == 2 ? slices[0].begin()[1] : 0;  // field 1, a varint
+  grpc::Slice answer;
+  if (!status.ok() || !response.DumpToSingleSlice(&answer).ok()) return {status, ""};
+  return {status, std::string(reinterpret_cast<const char*>(answer.begin()), answer.size())};
+}
+
+// The status of the service `name`, by grpc.health.v1.Health/Check: 1 is SERVING, 2 NOT_SERVING, -1
+// no answer.
+int CheckHealth(const std::string& address, const std::string& name) {
+  std::string request;  // field 1, a string
+  if (!name.empty()) request = "\x0a" + std::string(1, static_cast<char>(name.size())) + name;
+  const auto [status, answer] = Call(address, "/grpc.health.v1.Health/Check", request);
+  if (!status.ok()) return -1;
+  return answer.size() == 2 ? answer[1] : 0;  // field 1, a varint
+}
+
+// What server reflection says of the services there.
+std::pair<grpc::Status, std::string> ListServices(const std::string& address) {
+  const std::string list_services("\x3a\0", 2);  // field 7, a string
+  return Call(address, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+              list_services);
 }
 
 TEST(ServerProcess, ServesAndEndsWithZeroOnSigterm) {
@@ -177,6 +192,15 @@ TEST(ServerProcess, ReportsHealth) {
   EXPECT_EQ(CheckHealth(server.address(), "no.such.Service"), -1);
 }
 
+TEST(ServerProcess, TellsItsServices) {
+  ServerProgram server;
+  const auto [status, services] = ListServices(server.address());
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_THAT(services, HasSubstr("tsenor.v1.MaskService"));
+  server.program().Signal(SIGTERM);
+  EXPECT_THAT(server.program().Wait().err, Not(HasSubstr("registration")));
+}
+
 // Without TLS, client certificate or token, whatever the other ports want; and nothing but health.
 TEST(ServerProcess, AnswersProbesOnAPortOfTheirOwn) {
   const TemporaryDirectory directory;
@@ -199,6 +223,7 @@ TEST(ServerProcess, AnswersProbesOnAPortOfTheirOwn) {
   const auto answer =
       SolveStream(*MakeStub(probes), Messages(MakeHeader(8, 8, 2, 4), GoodData(), 100));
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(ListServices(probes).first.error_code(), grpc::StatusCode::UNIMPLEMENTED);
   server.program().Signal(SIGTERM);
   EXPECT_EQ(server.program().Wait().exit_code, 0);
   EXPECT_EQ(
