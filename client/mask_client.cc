@@ -131,14 +131,14 @@ absl::StatusOr<v1::GetServerInfoResponse> MaskClient::GetServerInfoUntil(
   return response;
 }
 
-absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensor(const v1::TensorHeader& header,
-                                                         const TensorSource& source,
-                                                         const MaskSink& sink,
-                                                         const std::stop_token& stop) const {
+absl::StatusOr<v1::SolveSummary> MaskClient::SolveTensorUntil(Clock::time_point deadline,
+                                                              const v1::TensorHeader& header,
+                                                              const TensorSource& source,
+                                                              const MaskSink& sink,
+                                                              const std::stop_token& stop) const {
   if (header.shape_size() != 2 || header.shape(0) == 0 || header.shape(1) == 0) {
     return absl::InvalidArgumentError("header.shape must have two values, each at least 1");
   }
-  const Clock::time_point deadline = Clock::now() + options_.solve_timeout;
   ClientOptions options = options_;
   if (const uint64_t most = max_message_bytes_; most > kChunkOverhead) {
     options.chunk_bytes = std::min<uint64_t>(options.chunk_bytes, most - kChunkOverhead);

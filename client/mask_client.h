@@ -78,6 +78,8 @@ class MaskClient {
                                                              const ClientOptions& options = {},
                                                              const std::stop_token& stop = {});
 
+  using Clock = std::chrono::system_clock;  // gRPC's deadlines
+
   MaskClient(const MaskClient&) = delete;
   MaskClient& operator=(const MaskClient&) = delete;
 
@@ -98,13 +100,23 @@ class MaskClient {
   // of rows, sizes, no summary); DeadlineExceeded; Cancelled.
   absl::StatusOr<v1::SolveSummary> SolveTensor(const v1::TensorHeader& header,
                                                const TensorSource& source, const MaskSink& sink,
-                                               const std::stop_token& stop = {}) const;
+                                               const std::stop_token& stop = {}) const {
+    return SolveTensorUntil(SolveDeadline(), header, source, sink, stop);
+  }
+
+  // The same, of a tensor that was begun before, in another way: by `deadline` all of it must be
+  // done.
+  absl::StatusOr<v1::SolveSummary> SolveTensorUntil(Clock::time_point deadline,
+                                                    const v1::TensorHeader& header,
+                                                    const TensorSource& source,
+                                                    const MaskSink& sink,
+                                                    const std::stop_token& stop = {}) const;
+  // Of a tensor that begins now.
+  Clock::time_point SolveDeadline() const { return Clock::now() + options_.solve_timeout; }
 
  private:
   MaskClient(std::string address, const ClientOptions& options,
              const std::shared_ptr<grpc::ChannelCredentials>& credentials);
-
-  using Clock = std::chrono::system_clock;  // gRPC's deadlines
 
   // Waits until the channel is connected. Errors: DeadlineExceeded; Cancelled.
   absl::Status WaitForConnection(Clock::time_point deadline, const std::stop_token& stop) const;

@@ -91,8 +91,10 @@ absl::StatusOr<TensorReport> SolveOne(const MaskRun& run, size_t index,
     run.progress.Advance(weights);
     return written = run.output.WriteRows(index, rows);
   };
+  // One for both ways: whoever set the timeout waits no longer because the first one failed.
+  const auto deadline = run.client.SolveDeadline();
   const auto solve = [&](const client::TensorSource& source) {
-    return run.client.SolveTensor(*header, source, sink, stop);
+    return run.client.SolveTensorUntil(deadline, *header, source, sink, stop);
   };
 
   const auto start = std::chrono::steady_clock::now();

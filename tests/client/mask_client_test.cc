@@ -225,6 +225,19 @@ TEST_F(MaskClientTest, ADeadlineEndsAServerThatHangs) {
   EXPECT_LT(sent_, bytes_.size());
 }
 
+TEST_F(MaskClientTest, ATensorThatWasBegunBeforeHasTheTimeThatIsLeft) {
+  const FakeServer server(Hang);
+  const auto client = MaskClient::Connect(server.address(), options_);
+  ASSERT_TRUE(client.ok());
+  const auto begin = MaskClient::Clock::now();
+  EXPECT_GT((*client)->SolveDeadline(), begin + std::chrono::minutes(59));
+  const auto summary = (*client)->SolveTensorUntil(
+      begin + std::chrono::milliseconds(100), header_, {.bytes = bytes_},
+      [](const MaskRows&) { return absl::OkStatus(); });
+  EXPECT_EQ(summary.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(MaskClient::Clock::now() - begin, std::chrono::seconds(30));
+}
+
 TEST_F(MaskClientTest, AStopCancelsWhatIsInFlight) {
   const FakeServer server(Hang);
   std::stop_source stop;
