@@ -6,7 +6,7 @@
 // potentials by a Newton step towards a count of n, while tau grows from sweep to sweep. The slope
 // of a line's count is the number of its entries per unit of potential around its threshold. Where
 // a block's lines are alike in scale, that of a Gaussian line serves for all: such a sweep takes
-// 107 instructions for 1024 entries. Where they are not, the first sweeps measure it for each line,
+// 91 instructions for 1024 entries. Where they are not, the first sweeps measure it for each line,
 // as 6 tau sum(s - s^2) (s is spread evenly over 0 .. 1 within reach), and the others use the last
 // one.
 //
