@@ -20,9 +20,8 @@ void MemoryBudget::Acquire(const Origin& origin, int64_t bytes, Callback ready) 
   if (serving_ || !waiters_.empty() || bytes > total_ - used_) {
     waiters_.Push(origin, bytes, clock_.Now(), {bytes, std::move(ready)});
   } else {  // it would be the only one in the line
-    used_ += bytes;
     serving_ = true;
-    CallBack(lock, {bytes, std::move(ready)});
+    ServeOne(lock, {bytes, std::move(ready)});
     serving_ = false;
   }
   Serve(lock);
@@ -56,14 +55,13 @@ void MemoryBudget::Serve(std::unique_lock<std::mutex>& lock) {
   while (!waiters_.empty()) {
     const Time now = clock_.Now();
     if (waiters_.first(now, priority_ageing_).bytes > total_ - used_) break;
-    Waiter waiter = waiters_.TakeFirst(now, priority_ageing_, /*served=*/true);
-    used_ += waiter.bytes;
-    CallBack(lock, std::move(waiter));
+    ServeOne(lock, waiters_.TakeFirst(now, priority_ageing_, /*served=*/true));
   }
   serving_ = false;
 }
 
-void MemoryBudget::CallBack(std::unique_lock<std::mutex>& lock, Waiter waiter) {
+void MemoryBudget::ServeOne(std::unique_lock<std::mutex>& lock, Waiter waiter) {
+  used_ += waiter.bytes;
   lock.unlock();
   observer_.OnMemoryChange(waiter.bytes);
   waiter.ready(Grant(this, waiter.bytes));

@@ -75,8 +75,8 @@ class MemoryBudget {
   // Serves waiters, by turns, for as long as the first one fits. `lock` holds mutex_, but not while
   // they are called.
   void Serve(std::unique_lock<std::mutex>& lock);
-  // Calls one that has been served. `lock`: as above. REQUIRES: serving_.
-  void CallBack(std::unique_lock<std::mutex>& lock, Waiter waiter);
+  // One of them, which fits. `lock`: as above. REQUIRES: serving_.
+  void ServeOne(std::unique_lock<std::mutex>& lock, Waiter waiter);
 
   const int64_t total_;
   Observer& observer_;

@@ -72,8 +72,7 @@ class PatchSolver {
       unsolved_ = kAllOfRow;
     } else {
       SweepPatch<kBlock, kWhole, kPlain>(
-          schedules_, measure_.IsFit(), measure_.IsTied(), state,
-          [&](PatchSweepState& restored) { measure_.Restore(restored); },
+          schedules_, measure_.IsFit(), measure_.IsTied(), state, [&] { measure_.Restore(state); },
           [&](const PatchPotentials& potentials) { Publish(potentials); });
       __syncwarp();
       const uint32_t rows = measure_.tied() == 0 ? Threshold<false>() : Threshold<true>();

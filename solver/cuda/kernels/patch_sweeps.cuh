@@ -303,7 +303,7 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
   return potentials;
 }
 
-// Potentials such that [score > a_i + b_j] nearly has n entries in each line. restore(state) makes
+// Potentials such that [score > a_i + b_j] nearly has n entries in each line. restore() makes
 // state.x scores less the center, the quantile of an average line; 0 beyond line m of a block. If
 // kPlain, it is so on entry. A block's potentials depend on it alone; so where a patch has blocks
 // of several kinds, all of their schedules run.
@@ -317,14 +317,14 @@ __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
   // Small blocks do not need more: a patch rarely has to run a schedule for ties alone.
   constexpr PatchKind kOfTies = kBlock == 8 ? PatchKind::kScaled : PatchKind::kTied;
-  if constexpr (!kPlain) restore(state);
+  if constexpr (!kPlain) restore();
   PatchStarts starts = StartsOf(schedules, sums, state);
   const bool scaled = ChooseStarts<kBlock>(schedules.scaled_spread, starts);
   const PatchKind own = tied ? kOfTies : scaled ? PatchKind::kScaled : PatchKind::kEven;
   bool changed = false;
   const auto run = [&]<PatchKind kKind>() {
     if (!__any_sync(~0u, fit && own == kKind)) return;
-    if (changed) restore(state);
+    if (changed) restore();
     changed = true;
     if constexpr (!kWhole) ExcludePadding<kBlock>(schedules.m, state);
     const auto potentials = RunSchedule<kKind, !kPlain>(schedules, sums, starts, state);
