@@ -8,7 +8,10 @@
 namespace tsenor::cuda {
 namespace {
 
-// A warp solves the patches w, w + number of warps, ... of the list of odd ones, or of all.
+// A CTA solves kPatchWarps patches at a time of the list of odd ones, or of all. Its warps take each
+// next one together: then the compiler knows that all lanes of a warp do, too, and does without a
+// guard at every exchange between lanes (a quarter of the code); and they share the instructions
+// that the cache holds.
 template <typename Element, int kBlock, bool kWhole>
 __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     OddPatchKernel(const __grid_constant__ Pass pass,
@@ -19,12 +22,14 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
   const int warp = threadIdx.x / 32;
   const uint32_t step = gridDim.x * kPatchWarps;
   const uint32_t count = listed ? *pass.odd_count : static_cast<uint32_t>(pass.patches);
-  for (uint32_t k = blockIdx.x * kPatchWarps + warp; k < count; k += step) {
+  for (uint32_t first = blockIdx.x * kPatchWarps; first < count; first += step) {
+    const uint32_t k = first + warp;
+    if (k >= count) return;
     const uint32_t number = listed ? pass.odd_patches[k] : k;
     PatchSolver<Element, kBlock, kWhole, false>(pass, schedules, pass.first_patch + number,
                                                 memory[warp])
         .Run();
-    __syncwarp();  // before the next patch takes the memory
+    __syncthreads();
   }
 }
 

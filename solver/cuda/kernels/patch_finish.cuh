@@ -1,11 +1,10 @@
 // The exact finish of a patch: successive shortest augmenting paths, each from a line that keeps
 // too few (rows) or too many (columns) to one that keeps too many or too few.
 //
-// A group of kBlock lanes works on one block, the lane of number z on its row z and its column z;
-// the 32 / kBlock groups of the warp work in lockstep, each on its own block. With residuals R_ij =
-// w_ij - a_i - b_j in whole quanta, R >= 0 where kept and R <= 0 elsewhere, entering an entry costs
-// -R and dropping one costs R; Dijkstra's distances become potentials, so that this holds after
-// every path, and a mask with n in every line is optimal for the quantised block.
+// Each group of lanes (PatchGroup) works on one block. With residuals R_ij = w_ij - a_i - b_j in
+// whole quanta, R >= 0 where kept and R <= 0 elsewhere, entering an entry costs -R and dropping one
+// costs R; Dijkstra's distances become potentials, so that this holds after every path, and a mask
+// with n in every line is optimal for the quantised block.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +16,9 @@ namespace tsenor::cuda {
 template <int kBlock>
 class PatchFinish {
  public:
-  // The block of this lane's group begins at `row`, `column` of the patch.
-  __device__ PatchFinish(PatchScores scores, int row, int column, PatchLines& lines)
-      : scores_(scores),
-        row_(row),
-        column_(column),
-        z_(threadIdx.x % kBlock),
-        base_(threadIdx.x % 32 - z_),
-        lines_(lines) {}
+  // The block of this lane's group begins at `column` of the patch, and at the row of its lane 0.
+  __device__ PatchFinish(PatchScores scores, int column, PatchLines& lines)
+      : scores_(scores), column_(column), lines_(lines) {}
 
   // Called by all lanes; those of a group without `wanted` take no part, and their lines are left
   // undefined. False: a path would be longer than distances reach.
@@ -34,7 +28,7 @@ class PatchFinish {
       const int excess = __popc(lines_.column_kept) - lines_.column_wanted;
       const bool source = wanted && (missing > 0 || excess > 0);
       if (!__any_sync(~0u, source)) return wanted;
-      const bool busy = Group(__ballot_sync(~0u, source)) != 0;
+      const bool busy = (__ballot_sync(~0u, source) & group_.lanes()) != 0;
       const Paths paths = FindPath(busy, missing, excess);
       if (busy && paths.end >= kUnreached) wanted = false;
       Augment(paths);
@@ -61,16 +55,6 @@ class PatchFinish {
     uint32_t end;  // the key of the nearest sink; kUnreached or more if there is none
   };
 
-  // The group's bits of a ballot.
-  __device__ uint32_t Group(uint32_t ballot) const {
-    return kBlock == 32 ? ballot : ballot >> base_ & ((1u << kBlock) - 1);
-  }
-  // What the lane of a line of the group has. Called by whole groups.
-  template <typename T>
-  __device__ T From(T value, int line) const {
-    const uint32_t group = kBlock == 32 ? ~0u : ((1u << kBlock) - 1) << base_;
-    return __shfl_sync(group, value, base_ + line);
-  }
   __device__ uint32_t Least(uint32_t key) const {
     if constexpr (kBlock == 32) {
       return __reduce_min_sync(~0u, key);
@@ -83,11 +67,12 @@ class PatchFinish {
     }
   }
 
-  // Dijkstra's algorithm over the 2 kBlock lines of a block. Groups that are done find the same
-  // line again until all are.
+  // Dijkstra's algorithm over the 2 kBlock lines of a block. Groups that are done wait until all
+  // are.
   __device__ Paths FindPath(bool busy, int missing, int excess) const {
-    const uint32_t row_node = z_ | (missing < 0 ? 0 : kNoSink);
-    const uint32_t column_node = z_ | kColumn | (excess < 0 ? 0 : kNoSink);
+    const int z = group_.z;
+    const uint32_t row_node = z | (missing < 0 ? 0 : kNoSink);
+    const uint32_t column_node = z | kColumn | (excess < 0 ? 0 : kNoSink);
     Paths paths = {.row_key = (missing > 0 ? 0 : kUnreached) | row_node,
                    .column_key = (excess > 0 ? 0 : kUnreached) | column_node,
                    .row_parent = -1,
@@ -101,33 +86,40 @@ class PatchFinish {
         paths.end = key;
         return paths;
       }
-      if (!kOneGroup && done) continue;
+      const bool visits = kOneGroup || !done;
       const int line = key % kBlock;
-      const uint32_t distance = key / kNodes;
-      if (!(key & kColumn)) {
-        if (z_ == line) open_row = kClosed;
-        // Enter an entry of row `line`.
-        const int residual = Residual(scores_.at(row_ + line, column_ + z_),
-                                      From(lines_.row_start, line) + lines_.column_start);
-        const uint32_t cost = Unsigned(From(lines_.row_move, line)) + Unsigned(lines_.column_move) -
-                              Unsigned(residual);
-        const uint32_t next = min(distance + cost, kFar) * kNodes + column_node;
-        if (!(lines_.column_kept >> line & 1) && next < paths.column_key) {
+      // From a row, enter one of its entries; from a column, drop one.
+      const auto visit = [&](bool at_row) {
+        if (visits && z == line && at_row) open_row = kClosed;
+        if (visits && z == line && !at_row) open_column = kClosed;
+        const float score = scores_.at(group_.base + (at_row ? line : z), column_ + (at_row ? z : line));
+        const int residual =
+            Residual(score, group_.From(at_row ? lines_.row_start : lines_.column_start, line) +
+                                (at_row ? lines_.column_start : lines_.row_start));
+        const uint32_t moves =
+            Unsigned(group_.From(at_row ? lines_.row_move : lines_.column_move, line)) +
+            Unsigned(at_row ? lines_.column_move : lines_.row_move);
+        const uint32_t cost = at_row ? moves - Unsigned(residual) : Unsigned(residual) - moves;
+        const uint32_t next =
+            min(key / kNodes + cost, kFar) * kNodes + (at_row ? column_node : row_node);
+        const bool kept = (at_row ? lines_.column_kept : lines_.row_kept) >> line & 1;
+        const bool nearer =
+            visits && kept != at_row && next < (at_row ? paths.column_key : paths.row_key);
+        if (nearer && at_row) {
           paths.column_key = open_column = next;
           paths.column_parent = line;
         }
-      } else {
-        if (z_ == line) open_column = kClosed;
-        // Drop an entry of column `line`.
-        const int residual = Residual(scores_.at(row_ + z_, column_ + line),
-                                      lines_.row_start + From(lines_.column_start, line));
-        const uint32_t cost = Unsigned(residual) - Unsigned(lines_.row_move) -
-                              Unsigned(From(lines_.column_move, line));
-        const uint32_t next = min(distance + cost, kFar) * kNodes + row_node;
-        if ((lines_.row_kept >> line & 1) && next < paths.row_key) {
+        if (nearer && !at_row) {
           paths.row_key = open_row = next;
           paths.row_parent = line;
         }
+      };
+      if (!kOneGroup) {
+        visit(!(key & kColumn));
+      } else if (key & kColumn) {
+        visit(false);
+      } else {
+        visit(true);
       }
     }
   }
@@ -151,7 +143,8 @@ class PatchFinish {
   }
 
   const PatchScores scores_;
-  const int row_, column_, z_, base_;
+  const int column_;
+  const PatchGroup<kBlock> group_;
   PatchLines& lines_;
   int augmentations_ = 0;
 };

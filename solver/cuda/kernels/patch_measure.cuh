@@ -314,17 +314,14 @@ class PatchMeasure {
   __device__ void AddNoise(PatchSweepState& state) const {
     const PatchPlace place;
     if (!(tied_ >> place.block<kBlock>() & 1)) return;
-    uint32_t of_column[8];
-#pragma unroll
-    for (int j = 0; j < 8; ++j) of_column[j] = TieFactorOfColumn<kBlock>(place.column(j));
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      const uint32_t of_row = TieFactorOfRow<kBlock>(place.row(k));
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const __half2 noise = __floats2half2_rn(TieNoise(of_row, of_column[2 * q]),
-                                                TieNoise(of_row, of_column[2 * q + 1]));
-        state.x[k][q] = __hadd2(state.x[k][q], noise);
+      for (int c = 0; c < 2; ++c) {
+        const float4 noise = kTieNoiseOf<kBlock>.quad(place.row(k), place.column(4 * c));
+        __half2* const x = &state.x[k][2 * c];
+        x[0] = __hadd2(x[0], __floats2half2_rn(noise.x, noise.y));
+        x[1] = __hadd2(x[1], __floats2half2_rn(noise.z, noise.w));
       }
     }
   }

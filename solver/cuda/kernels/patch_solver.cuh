@@ -147,12 +147,10 @@ class PatchSolver {
   // To the scores of a row from `column` on, if this thread's block has ties.
   __device__ void AddNoise(int row, int column, float (&score)[4]) const {
     if (!measure_.IsTied()) return;
-    const uint32_t of_row = TieFactorOfRow<kBlock>(row);
+    const float4 quad = kTieNoiseOf<kBlock>.quad(row, column);
+    const float noise[4] = {quad.x, quad.y, quad.z, quad.w};
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float noise = TieNoise(of_row, TieFactorOfColumn<kBlock>(column + j));
-      score[j] += noise * measure_.mean_quanta();
-    }
+    for (int j = 0; j < 4; ++j) score[j] += noise[j] * measure_.mean_quanta();
   }
 
   // Bits of this lane's row of the patch: the first `columns` of each of its blocks, if the row is
@@ -198,7 +196,7 @@ class PatchSolver {
     bool solved = (ExistingBlocks() >> h & 1) && !(measure_.unfit() >> (v() * kBlocks + h) & 1) &&
                   (tied || __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock)) &&
                   (far_lines >> v() * kBlock & kLines) == 0;
-    PatchFinish<kBlock> finish(scores(), v() * kBlock, h * kBlock, lines);
+    PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
     solved = finish.Run(solved);
     const double row_potential = static_cast<double>(lines.row_start) + lines.row_move;
     const double column_potential = static_cast<double>(lines.column_start) + lines.column_move;
@@ -234,8 +232,8 @@ class PatchSolver {
   __device__ void SnapTies(int h, PatchLines& lines, int& paths) const {
     const int block = v() * kBlocks + h;
     const float reach = MeanQuantaOf(h) * kTieReach;
-    const TieForest<kBlock> forest(scores(), v() * kBlock, h * kBlock, m_, reach,
-                                   reinterpret_cast<TieColumn*>(memory_.column_potential));
+    const TieForest<kBlock> forest(scores(), h * kBlock, m_, reach,
+                                   *reinterpret_cast<TieColumns*>(memory_.column_potential));
     const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
     lines = forest.Snap(wanted, lines, paths);
   }

@@ -121,9 +121,7 @@ class WideSolver {
     const __half2 greatest = Center(mean, state);
     kind_ = tied_lanes >= kTiedLanes ? WideKind::kTied : WideKind::kEven;
     const bool wild = !__all_sync(~0u, __hble2(greatest, __float2half2_rn(kWildMax)));
-    // Means for which quanta are float32; NaN is none of them.
-    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+126f;
-    if (wild && mean >= kLeastMean && mean <= kGreatestMean) {
+    if (wild && IsInRange(mean)) {
       if (kind_ == WideKind::kEven) kind_ = WideKind::kWild;
       mean = RobustMean(mean);
       Center(mean, state);
@@ -133,7 +131,14 @@ class WideSolver {
     mean_exponent_ = schedules_.mean_exponent - (kind_ == WideKind::kTied ? kTiedBits : 0);
     quanta_ = __uint_as_float(static_cast<uint32_t>(127 + mean_exponent_ - exponent) << 23);
     mean_quanta_ = mean * quanta_;
-    return mean >= kLeastMean && mean <= kGreatestMean;
+    return IsInRange(mean);
+  }
+
+  // Whether quanta of such a mean, the same in all lanes, are float32; not of NaN. By a vote, for
+  // the compiler to know that all lanes go the same way.
+  static __device__ bool IsInRange(float mean) {
+    constexpr float kLeastMean = 0x1p-96f, kGreatestMean = 0x1p+126f;
+    return __all_sync(~0u, mean >= kLeastMean && mean <= kGreatestMean);
   }
 
   // Over and over, until it settles.
@@ -144,8 +149,8 @@ class WideSolver {
       const float most = kMostOfMean * mean;
       float sum = 0;
 #pragma unroll 4
-      for (int k = lane_; k < kLines * kLines / 4; k += 32) {
-        const float4 quad = reinterpret_cast<const float4*>(memory_.scores)[k];
+      for (int k = 0; k < kLines * kLines / 4; k += 32) {
+        const float4 quad = reinterpret_cast<const float4*>(memory_.scores)[k + lane_];
         sum += (fminf(quad.x, most) + fminf(quad.y, most)) +
                (fminf(quad.z, most) + fminf(quad.w, most));
       }
@@ -153,7 +158,7 @@ class WideSolver {
       for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
       const float before = mean;
       mean = sum * schedules_.per_entry;
-      if (mean >= kSettled * before) break;
+      if (__all_sync(~0u, mean >= kSettled * before)) break;
     }
     return mean;
   }

@@ -364,7 +364,8 @@ __device__ __forceinline__ WidePotentials SweepWidePatch(const WideSchedules& sc
                                                          WideKind kind, WideSweepState& state,
                                                          Recenter recenter) {
   WideStarts starts = WideStartsOf(schedules, m, state);
-  const bool scaled = ChooseWideStarts(m, schedules.scaled_spread, starts);
+  // By a vote, for the compiler to know that all lanes go the same way from here on.
+  const bool scaled = __any_sync(~0u, ChooseWideStarts(m, schedules.scaled_spread, starts));
   if (scaled && kind == WideKind::kEven) kind = WideKind::kScaled;
   if (!scaled && kind == WideKind::kWild) kind = WideKind::kEven;
   if (kind == WideKind::kWild) {

@@ -142,12 +142,17 @@ class LineSums {
   uint2 start_ = {0, 0};
 };
 
-// Row l of a 32 x 32 matrix of bits in lane l becomes column l: by quarters, each time half as
-// large.
-inline __device__ uint32_t TransposeBits(uint32_t row) {
+// In each group of kSize lanes, row l of a kSize x kSize matrix of bits in its lane l becomes column
+// l: by quarters, each time half as large.
+template <int kSize = 32>
+__device__ uint32_t TransposeBits(uint32_t row) {
   const uint32_t lane = threadIdx.x % 32;
-  row = __byte_perm(row, __shfl_xor_sync(~0u, row, 16), lane & 16 ? 0x3276 : 0x5410);
-  row = __byte_perm(row, __shfl_xor_sync(~0u, row, 8), lane & 8 ? 0x3715 : 0x6240);
+  if constexpr (kSize == 32) {
+    row = __byte_perm(row, __shfl_xor_sync(~0u, row, 16), lane & 16 ? 0x3276 : 0x5410);
+  }
+  if constexpr (kSize >= 16) {
+    row = __byte_perm(row, __shfl_xor_sync(~0u, row, 8), lane & 8 ? 0x3715 : 0x6240);
+  }
 #pragma unroll
   for (int size = 4; size > 0; size /= 2) {
     const uint32_t low = size == 4 ? 0x0f0f0f0f : size == 2 ? 0x33333333 : 0x55555555;
@@ -168,22 +173,40 @@ inline __device__ uint32_t RowsOfBits(uint32_t bits) {
   return __byte_perm(bits, other, t & 2 ? 0x3276 : 0x5410);
 }
 
+// The lanes of this thread's group. A group of kBlock lanes works on one block, the lane of number z
+// on its row z and its column z; the 32 / kBlock groups of a warp work in lockstep, each on its own
+// block. All lanes call everything, without branches between groups: shuffles then need no masks.
+template <int kBlock>
+struct PatchGroup {
+  static constexpr uint32_t kLines = kBlock == 32 ? ~0u : (1u << kBlock % 32) - 1;
+  int lane, z, base;  // base: the lane of number 0
+
+  __device__ PatchGroup()
+      : lane(threadIdx.x % 32), z(threadIdx.x % kBlock), base(threadIdx.x % 32 - z) {}
+  __device__ uint32_t lanes() const { return kLines << base; }
+  // What the lane of a line of the group has.
+  template <typename T>
+  __device__ T From(T value, int line) const {
+    return __shfl_sync(~0u, value, base + line);
+  }
+};
+
 // Flips the entries of a path of each group: from the line of this number, a row or a column, back
-// over the parents of lines to a source, whose parent is -1. Called by all lanes.
+// over the parents of lines to a source, whose parent is -1.
 template <int kBlock>
 __device__ void FlipPath(int line, bool at_column, int row_parent, int column_parent,
                          PatchLines& lines) {
-  const int z = threadIdx.x % kBlock, base = threadIdx.x % 32 - z;
-  const uint32_t group = kBlock == 32 ? ~0u : ((1u << kBlock % 32) - 1) << base;
+  const PatchGroup<kBlock> group;
   while (true) {
-    const int parent = __shfl_sync(group, at_column ? column_parent : row_parent, base + line);
+    const int parent = group.From(at_column ? column_parent : row_parent, line);
     if (kBlock == 32 ? parent < 0 : __all_sync(~0u, parent < 0)) return;
-    if (kBlock < 32 && parent < 0) continue;
-    const uint32_t line_bit = 1u << line, parent_bit = 1u << parent;
-    if (z == line) (at_column ? lines.column_kept : lines.row_kept) ^= parent_bit;
-    if (z == parent) (at_column ? lines.row_kept : lines.column_kept) ^= line_bit;
-    line = parent;
-    at_column = !at_column;
+    const bool flips = kBlock == 32 || parent >= 0;
+    const uint32_t of_line = flips && group.z == line ? 1u << parent : 0;
+    const uint32_t of_parent = flips && group.z == parent ? 1u << line : 0;
+    lines.row_kept ^= at_column ? of_parent : of_line;
+    lines.column_kept ^= at_column ? of_line : of_parent;
+    line = flips ? parent : line;
+    at_column = at_column != flips;
   }
 }
 
