@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/listen_address.h"
 #include "server/mask_service.h"
+#include "server/solve_calls.h"
 #include "server/tls_credentials.h"
 #include "server/token_file.h"
 
@@ -129,6 +130,7 @@ absl::Status Server::Listen(const std::vector<std::string>& addresses, const Sec
   Configure(builder, engine_.limits());
   builder.SetOption(std::make_unique<Reflection>(true));
   builder.RegisterService(service_.get());
+  solve_calls_ = std::make_unique<SolveCalls>(*service_, builder);
   std::vector<int> ports(addresses.size(), 0);
   for (size_t k = 0; k < addresses.size(); ++k) {
     if (absl::Status status = PrepareAddress(addresses[k]); !status.ok()) return status;
@@ -144,6 +146,7 @@ absl::Status Server::Listen(const std::vector<std::string>& addresses, const Sec
     addresses_.push_back(WithPort(addresses[k], ports[k]));
   }
   if (server_ == nullptr) return absl::UnavailableError("listen: the server cannot start");
+  solve_calls_->Start();
   server_->GetHealthCheckService()->SetServingStatus(v1::MaskService::service_full_name(), true);
   return absl::OkStatus();
 }
@@ -188,6 +191,7 @@ bool Server::Drain(Duration patience, Duration delay) {
   const bool quiet = engine_.WaitUntilQuiet(patience - last_calls);
   server_->Shutdown(std::chrono::system_clock::now() + (quiet ? kLastWords : Duration::zero()));
   server_->Wait();
+  solve_calls_.reset();
   // gRPC has removed its Unix sockets itself when it closed them. By now a successor may listen
   // there.
   server_.reset();

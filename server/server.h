@@ -18,6 +18,7 @@ class Server;
 namespace tsenor::server {
 
 class MaskService;
+class SolveCalls;
 
 // Serves tsenor.v1.MaskService, grpc.health.v1.Health and server reflection. Health is told of ""
 // and of "tsenor.v1.MaskService". Health and reflection need no token: they tell nothing but the
@@ -57,6 +58,7 @@ class Server {
   std::vector<std::string> addresses_;
   std::string health_address_;
   std::unique_ptr<MaskService> service_;
+  std::unique_ptr<SolveCalls> solve_calls_;                // null when drained
   std::unique_ptr<grpc::CallbackGenericService> nothing_;  // what the port for probes has besides
   std::unique_ptr<grpc::Server> server_;                   // null when drained, as is the next
   std::unique_ptr<grpc::Server> health_server_;            // null without a port for probes

@@ -36,7 +36,7 @@ LAYERS = [
     (r"server/main\.cc", SERVER_CORE + WIRE + ["prometheus/", "CLI/"]),
     # The only files that see gRPC and generated headers: the service, its conversions, and what
     # registers it with a gRPC server.
-    (r"server/(convert|mask_service)\.", SERVER_CORE + WIRE),
+    (r"server/(convert|mask_service|rpc|solve_calls)\.", SERVER_CORE + WIRE),
     (r"server/server\.", SERVER_CORE + WIRE + ["prometheus/"]),
     (r"server/tls_credentials\.", SERVER_CORE + WIRE + ["openssl/"]),
     (r"server/token_file\.", SERVER_CORE + ["openssl/"]),
