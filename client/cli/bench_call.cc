@@ -3,6 +3,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/grpcpp.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,41 +18,32 @@ const client::MaskSink& IgnoreRows() {
   return ignore;
 }
 
-// A call, streamed or unary: on the wire, a unary call is a stream with one message each way. Sends
-// serialised messages as they are, without a copy. Owns itself until OnDone().
-class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+// What streamed and unary calls have in common. Sends serialised messages as they are, without a
+// copy. Owns itself until End().
+class BenchCall {
  public:
+  virtual ~BenchCall() = default;
+
+ protected:
   BenchCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
       : request_(request), done_(std::move(done)), reader_(request.header, IgnoreRows()) {}
 
-  void Start(grpc::GenericStub& stub, const BenchCallOptions& options,
-             const std::stop_token& stop) {
+  void Prepare(const BenchCallOptions& options, const std::stop_token& stop) {
     context_.set_deadline(std::chrono::system_clock::now() + options.timeout);
     outcome_.status = client::AddToken(options.security, context_);
     if (!outcome_.status.ok()) context_.TryCancel();
-    stub.PrepareBidiStreamingCall(
-        &context_,
-        request_.unary ? "/tsenor.v1.MaskService/Solve" : "/tsenor.v1.MaskService/SolveStream",
-        grpc::StubOptions(), this);
     cancel_.emplace(stop, CancelCall{context_});
-    WriteNext();
-    StartRead(&answer_);
-    StartCall();  // the last touch: OnDone() may follow at once
   }
 
-  void OnWriteDone(bool ok) override {
-    if (ok && written_ < request_.messages.size()) WriteNext();
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return;
+  // Parses `answer_`.
+  template <typename Message>
+  absl::Status Parse(Message& message) {
     outcome_.received_bytes += static_cast<int64_t>(answer_.Length());
-    outcome_.status = request_.unary ? TakeUnary() : TakeStreamed();
-    if (!outcome_.status.ok()) return context_.TryCancel();
-    StartRead(&answer_);
+    return client::ToAbslStatus(
+        grpc::SerializationTraits<Message>::Deserialize(&answer_, &message));
   }
 
-  void OnDone(const grpc::Status& status) override {
+  void End(const grpc::Status& status) {
     cancel_.reset();
     if (outcome_.status.ok()) outcome_.status = client::ToAbslStatus(status);
     if (outcome_.status.ok()) {
@@ -67,34 +59,45 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     done(outcome);
   }
 
+  const BenchRequest& request_;
+  std::function<void(const BenchOutcome&)> done_;
+  client::AnswerReader reader_;
+  BenchOutcome outcome_;
+  grpc::ByteBuffer answer_;
+  grpc::ClientContext context_;
+
  private:
   struct CancelCall {
     grpc::ClientContext& context;
     void operator()() const { context.TryCancel(); }
   };
 
-  void WriteNext() {
-    const grpc::ByteBuffer& message = request_.messages[written_++];
-    if (written_ == request_.messages.size()) {
-      StartWriteLast(&message, grpc::WriteOptions());
-    } else {
-      StartWrite(&message);
-    }
+  std::optional<std::stop_callback<CancelCall>> cancel_;
+};
+
+// One event a call: of a stream with one message each way gRPC would tell four.
+class UnaryCall final : public BenchCall {
+ public:
+  UnaryCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
+      : BenchCall(request, std::move(done)) {}
+
+  void Start(grpc::GenericStub& stub, grpc::CompletionQueue& events,
+             const BenchCallOptions& options, const std::stop_token& stop) {
+    Prepare(options, stop);
+    responder_ = stub.PrepareUnaryCall(&context_, "/tsenor.v1.MaskService/Solve",
+                                       request_.messages.front(), &events);
+    responder_->StartCall();
+    responder_->Finish(&answer_, &status_, this);  // the last touch: OnFinished() may follow at once
   }
 
-  template <typename Message>
-  absl::Status Parse(Message& message) {
-    return client::ToAbslStatus(
-        grpc::SerializationTraits<Message>::Deserialize(&answer_, &message));
+  void OnFinished() {
+    if (status_.ok() && outcome_.status.ok()) outcome_.status = Take();
+    End(status_);
   }
 
-  absl::Status TakeStreamed() {
-    v1::SolveStreamResponse response;
-    if (absl::Status status = Parse(response); !status.ok()) return status;
-    return reader_.Take(response);
-  }
-
-  absl::Status TakeUnary() {
+ private:
+  // The answer, as that of a stream.
+  absl::Status Take() {
     v1::SolveResponse response;
     if (absl::Status status = Parse(response); !status.ok()) return status;
     v1::SolveStreamResponse mask;
@@ -107,23 +110,77 @@ class BenchCall final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     return reader_.Take(summary);
   }
 
-  const BenchRequest& request_;
-  std::function<void(const BenchOutcome&)> done_;
-  client::AnswerReader reader_;
-  BenchOutcome outcome_;
-  grpc::ByteBuffer answer_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<grpc::ByteBuffer>> responder_;
+  grpc::Status status_;
+};
+
+class StreamedCall final : public BenchCall,
+                           public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  StreamedCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
+      : BenchCall(request, std::move(done)) {}
+
+  void Start(grpc::GenericStub& stub, const BenchCallOptions& options,
+             const std::stop_token& stop) {
+    Prepare(options, stop);
+    stub.PrepareBidiStreamingCall(&context_, "/tsenor.v1.MaskService/SolveStream",
+                                  grpc::StubOptions(), this);
+    WriteNext();
+    StartRead(&answer_);
+    StartCall();  // the last touch: OnDone() may follow at once
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (ok && written_ < request_.messages.size()) WriteNext();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    v1::SolveStreamResponse response;
+    outcome_.status = Parse(response);
+    if (outcome_.status.ok()) outcome_.status = reader_.Take(response);
+    if (!outcome_.status.ok()) return context_.TryCancel();
+    StartRead(&answer_);
+  }
+
+  void OnDone(const grpc::Status& status) override { End(status); }
+
+ private:
+  void WriteNext() {
+    const grpc::ByteBuffer& message = request_.messages[written_++];
+    if (written_ == request_.messages.size()) {
+      StartWriteLast(&message, grpc::WriteOptions());
+    } else {
+      StartWrite(&message);
+    }
+  }
+
   size_t written_ = 0;
-  grpc::ClientContext context_;
-  std::optional<std::stop_callback<CancelCall>> cancel_;
 };
 
 }  // namespace
 
-void StartBenchCall(grpc::GenericStub& stub, const BenchRequest& request,
+BenchQueue::BenchQueue()
+    : thread_([this] {
+        void* call = nullptr;
+        bool ok = false;  // always: a call's end is told by its status
+        while (events_.Next(&call, &ok)) static_cast<UnaryCall*>(call)->OnFinished();
+      }) {}
+
+BenchQueue::~BenchQueue() {
+  events_.Shutdown();
+  thread_.join();
+}
+
+void StartBenchCall(grpc::GenericStub& stub, BenchQueue& queue, const BenchRequest& request,
                     const BenchCallOptions& options, const std::stop_token& stop,
                     std::function<void(const BenchOutcome&)> done) {
-  auto* call = new BenchCall(request, std::move(done));  // deletes itself in OnDone()
-  call->Start(stub, options, stop);
+  // They delete themselves when they have ended.
+  if (request.unary) {
+    (new UnaryCall(request, std::move(done)))->Start(stub, queue.events(), options, stop);
+  } else {
+    (new StreamedCall(request, std::move(done)))->Start(stub, options, stop);
+  }
 }
 
 }  // namespace tsenor::cli

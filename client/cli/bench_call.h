@@ -1,12 +1,14 @@
 // One call of `tsenor bench`.
 #pragma once
 
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/generic/generic_stub.h>
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "client/cli/bench_workload.h"
@@ -27,10 +29,26 @@ struct BenchOutcome {
   int64_t received_bytes = 0;  // of messages
 };
 
+// Hears of the ends of unary calls, on a thread of its own. gRPC's callbacks would do, as they do for
+// streams, but all of their threads, half as many as there are cores, wait at one queue.
+class BenchQueue {
+ public:
+  BenchQueue();
+  // REQUIRES: of every call that it was given to, `done` has begun; waits for it.
+  ~BenchQueue();
+  BenchQueue(const BenchQueue&) = delete;
+  BenchQueue& operator=(const BenchQueue&) = delete;
+  grpc::CompletionQueue& events() { return events_; }
+
+ private:
+  grpc::CompletionQueue events_;
+  std::thread thread_;
+};
+
 // Sends `request` and checks its answer as the client library does. Never blocks: `done` runs once,
-// on a thread of gRPC's, when the call has ended. A stop of `stop` cancels it. The stub and the
-// request must live until then. There is no second attempt.
-void StartBenchCall(grpc::GenericStub& stub, const BenchRequest& request,
+// on the queue's thread or one of gRPC's, when the call has ended. A stop of `stop` cancels it. The
+// stub, the queue and the request must live until then. There is no second attempt.
+void StartBenchCall(grpc::GenericStub& stub, BenchQueue& queue, const BenchRequest& request,
                     const BenchCallOptions& options, const std::stop_token& stop,
                     std::function<void(const BenchOutcome&)> done);
 

@@ -79,6 +79,10 @@ LoadGenerator::LoadGenerator(const LoadLevel& level, const LoadOptions& options,
       draws_(options.seed),
       window_start_(Clock::now()) {
   for (int k = 0; k < options.connections; ++k) stubs_.push_back(Connect(options));
+  // A thread starts some ten thousand calls a second; the other cores are for the server, and for
+  // other loads.
+  const unsigned queues = std::max(std::thread::hardware_concurrency() / 8, 1u);
+  for (unsigned k = 0; k < queues; ++k) queues_.push_back(std::make_unique<BenchQueue>());
   if (level.concurrency == 0) {
     arrivals_ = std::jthread([this](const std::stop_token& ends) { Arrive(ends); });
   }
@@ -108,16 +112,19 @@ absl::Status LoadGenerator::first_failure() const {
 void LoadGenerator::Begin(Clock::time_point due) {
   const BenchRequest* request = nullptr;
   grpc::GenericStub* stub = nullptr;
+  BenchQueue* queue = nullptr;
   {
     const std::lock_guard lock(mutex_);
     if (ending_ || stop_.stop_requested()) return;
     ++in_flight_;
     request = &workload_.Draw(draws_);
-    stub = stubs_[begun_++ % stubs_.size()].get();
+    const size_t connection = begun_++ % stubs_.size();
+    stub = stubs_[connection].get();
+    queue = queues_[connection % queues_.size()].get();
     window_.late_seconds = std::max(window_.late_seconds, Seconds(Clock::now() - due));
   }
   StartBenchCall(
-      *stub, *request, options_.call, stop_,
+      *stub, *queue, *request, options_.call, stop_,
       [this, request, due](const BenchOutcome& outcome) { OnDone(*request, due, outcome); });
 }
 

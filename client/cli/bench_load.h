@@ -76,6 +76,7 @@ class LoadGenerator {
   const Workload& workload_;
   const std::stop_token stop_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
+  std::vector<std::unique_ptr<BenchQueue>> queues_;
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;  // in_flight_ has shrunk
