@@ -87,7 +87,8 @@ class UnaryCall final : public BenchCall {
     responder_ = stub.PrepareUnaryCall(&context_, "/tsenor.v1.MaskService/Solve",
                                        request_.messages.front(), &events);
     responder_->StartCall();
-    responder_->Finish(&answer_, &status_, this);  // the last touch: OnFinished() may follow at once
+    responder_->Finish(&answer_, &status_,
+                       this);  // the last touch: OnFinished() may follow at once
   }
 
   void OnFinished() {

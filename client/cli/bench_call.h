@@ -29,8 +29,8 @@ struct BenchOutcome {
   int64_t received_bytes = 0;  // of messages
 };
 
-// Hears of the ends of unary calls, on a thread of its own. gRPC's callbacks would do, as they do for
-// streams, but all of their threads, half as many as there are cores, wait at one queue.
+// Hears of the ends of unary calls, on a thread of its own. gRPC's callbacks would do, as they do
+// for streams, but all of their threads, half as many as there are cores, wait at one queue.
 class BenchQueue {
  public:
   BenchQueue();

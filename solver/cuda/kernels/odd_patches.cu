@@ -8,10 +8,10 @@
 namespace tsenor::cuda {
 namespace {
 
-// A CTA solves kPatchWarps patches at a time of the list of odd ones, or of all. Its warps take each
-// next one together: then the compiler knows that all lanes of a warp do, too, and does without a
-// guard at every exchange between lanes (a quarter of the code); and they share the instructions
-// that the cache holds.
+// A CTA solves kPatchWarps patches at a time of the list of odd ones, or of all. Its warps take
+// each next one together: then the compiler knows that all lanes of a warp do, too, and does
+// without a guard at every exchange between lanes (a quarter of the code); and they share the
+// instructions that the cache holds.
 template <typename Element, int kBlock, bool kWhole>
 __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     OddPatchKernel(const __grid_constant__ Pass pass,

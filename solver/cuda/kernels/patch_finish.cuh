@@ -92,7 +92,8 @@ class PatchFinish {
       const auto visit = [&](bool at_row) {
         if (visits && z == line && at_row) open_row = kClosed;
         if (visits && z == line && !at_row) open_column = kClosed;
-        const float score = scores_.at(group_.base + (at_row ? line : z), column_ + (at_row ? z : line));
+        const float score =
+            scores_.at(group_.base + (at_row ? line : z), column_ + (at_row ? z : line));
         const int residual =
             Residual(score, group_.From(at_row ? lines_.row_start : lines_.column_start, line) +
                                 (at_row ? lines_.column_start : lines_.row_start));

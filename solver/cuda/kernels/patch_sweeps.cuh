@@ -315,7 +315,8 @@ template <int kBlock, bool kWhole, bool kPlain, typename Restore, typename Publi
 __device__ void SweepPatch(const PatchSchedules& schedules, bool fit, bool tied,
                            PatchSweepState& state, Restore restore, Publish publish) {
   const LineSums<kBlock> sums({schedules.ones[0], schedules.ones[1]});
-  // Small blocks do not need more: what a schedule for ties alone takes longer, its paths are worth.
+  // Small blocks do not need more: what a schedule for ties alone takes longer, its paths are
+  // worth.
   constexpr PatchKind kOfTies = kBlock <= 16 ? PatchKind::kScaled : PatchKind::kTied;
   if constexpr (!kPlain) restore();
   PatchStarts starts = StartsOf(schedules, sums, state);

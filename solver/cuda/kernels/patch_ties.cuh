@@ -28,8 +28,8 @@ constexpr int kTiedPairs = 4;
 
 // The noise of a block's entries, in mean scores: any numbers that have nothing to do with each
 // other, the same for every block. Products of numbers drawn for the row and for the column. A
-// table, since it depends on the thread alone: left to the compiler, a kernel that loops keeps it in
-// local memory, 6 KB a warp.
+// table, since it depends on the thread alone: left to the compiler, a kernel that loops keeps it
+// in local memory, 6 KB a warp.
 template <int kBlock>
 struct TieNoise {
   alignas(16) float value[kBlock][kBlock] = {};
@@ -305,9 +305,7 @@ class TieForest {
   }
 
   // The first lane of a set, or 0 of none.
-  static __device__ int First(uint32_t lanes) {
-    return max(__ffs(static_cast<int>(lanes)) - 1, 0);
-  }
+  static __device__ int First(uint32_t lanes) { return max(__ffs(static_cast<int>(lanes)) - 1, 0); }
 
   const PatchScores scores_;
   const int column_;

@@ -142,8 +142,8 @@ class LineSums {
   uint2 start_ = {0, 0};
 };
 
-// In each group of kSize lanes, row l of a kSize x kSize matrix of bits in its lane l becomes column
-// l: by quarters, each time half as large.
+// In each group of kSize lanes, row l of a kSize x kSize matrix of bits in its lane l becomes
+// column l: by quarters, each time half as large.
 template <int kSize = 32>
 __device__ uint32_t TransposeBits(uint32_t row) {
   const uint32_t lane = threadIdx.x % 32;
@@ -173,9 +173,10 @@ inline __device__ uint32_t RowsOfBits(uint32_t bits) {
   return __byte_perm(bits, other, t & 2 ? 0x3276 : 0x5410);
 }
 
-// The lanes of this thread's group. A group of kBlock lanes works on one block, the lane of number z
-// on its row z and its column z; the 32 / kBlock groups of a warp work in lockstep, each on its own
-// block. All lanes call everything, without branches between groups: shuffles then need no masks.
+// The lanes of this thread's group. A group of kBlock lanes works on one block, the lane of number
+// z on its row z and its column z; the 32 / kBlock groups of a warp work in lockstep, each on its
+// own block. All lanes call everything, without branches between groups: shuffles then need no
+// masks.
 template <int kBlock>
 struct PatchGroup {
   static constexpr uint32_t kLines = kBlock == 32 ? ~0u : (1u << kBlock % 32) - 1;
