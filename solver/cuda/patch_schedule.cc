@@ -46,8 +46,8 @@ EvenTable EvenTableFor(int m) {
 
 constexpr float kScaledRelaxation = 0.7992f;
 constexpr ScaledSweep kScaled[] = {
-    {0.4712f, 0.8214f}, {1.165f, 0.7256f}, {3.427f, 1.08f},  {5.318f, 0.5965f}, {11.69f, 1.776f},
-    {21.16f, 1.17f},    {41.59f, 1.25f},   {98.82f, 1.171f}, {203.3f, 1.309f},  {254.3f, 2.149f},
+    {0.4712f, 0.797f}, {1.165f, 0.609f}, {3.552f, 1.08f}, {5.318f, 0.795f}, {11.69f, 1.77f},
+    {21.16f, 1.17f},   {41.59f, 1.25f},  {98.82f, 1.17f}, {161.1f, 1.41f},  {257.7f, 1.91f},
 };
 
 constexpr float kTiedRelaxation = 1.16f;
