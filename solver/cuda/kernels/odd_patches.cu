@@ -16,9 +16,7 @@ template <typename Element, int kBlock, bool kWhole>
 __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     OddPatchKernel(const __grid_constant__ Pass pass,
                    const __grid_constant__ PatchSchedules schedules, bool listed) {
-  using Solver = PatchSolver<Element, kBlock, kWhole, false>;
   __shared__ PatchMemory<kBlock> memory[kPatchWarps];
-  __shared__ typename Solver::Moves moves[kPatchWarps];
   AllowNextKernel();
   WaitForKernelBefore();
   const int warp = threadIdx.x / 32;
@@ -28,7 +26,9 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     const uint32_t k = first + warp;
     if (k >= count) return;
     const uint32_t number = listed ? pass.odd_patches[k] : k;
-    Solver(pass, schedules, pass.first_patch + number, memory[warp], moves[warp]).Run();
+    PatchSolver<Element, kBlock, kWhole, false>(pass, schedules, pass.first_patch + number,
+                                                memory[warp])
+        .Run();
     __syncthreads();
   }
 }

@@ -22,9 +22,8 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
   const int warp = threadIdx.x / 32;
   const uint32_t number = blockIdx.x * kPatchWarps + warp;
   if (number >= patches) return;
-  NoPatchMoves none;
   PatchSolver<Element, kBlock, true, true> solver(pass, schedules, pass.first_patch + number,
-                                                  memory[warp], none);
+                                                  memory[warp]);
   if (!solver.Run() && threadIdx.x % 32 == 0) {
     pass.odd_patches[atomicAdd(pass.odd_count, 1u)] = number;
   }

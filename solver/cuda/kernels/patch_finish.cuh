@@ -24,63 +24,21 @@ class PatchFinish {
   // undefined. False: a path would be longer than distances reach.
   __device__ bool Run(bool wanted) {
     while (true) {
-      const Need need = NeedOf(wanted);
-      if (!__any_sync(~0u, need.any)) return wanted;
-      if (!Flip(need)) wanted = false;
-    }
-  }
-
-  // The same for several blocks of each group: those of the block columns in `work`, bits that the
-  // group's lanes share, one after the other. No group waits for another one's block, but for its
-  // path. load(h) and save(h) say where their lines are. Returns the blocks that have failed.
-  template <typename Load, typename Save>
-  __device__ uint32_t RunEach(uint32_t work, Load load, Save save) {
-    uint32_t failed = 0;
-    int h = -1;  // the block in work
-    while (true) {
-      if (!NeedOf(h >= 0).busy) {
-        if (h >= 0) save(h);
-        h = __ffs(static_cast<int>(work)) - 1;
-        work &= work - 1;
-        if (h >= 0) {
-          load(h);
-          column_ = h * kBlock;
-        }
-      }
-      if (!__any_sync(~0u, h >= 0)) return failed;
-      if (!Flip(NeedOf(h >= 0))) {
-        failed |= 1u << h;
-        h = -1;
-      }
+      const int missing = lines_.row_wanted - __popc(lines_.row_kept);
+      const int excess = __popc(lines_.column_kept) - lines_.column_wanted;
+      const bool source = wanted && (missing > 0 || excess > 0);
+      if (!__any_sync(~0u, source)) return wanted;
+      const bool busy = (__ballot_sync(~0u, source) & group_.lanes()) != 0;
+      const Paths paths = FindPath(busy, missing, excess);
+      if (busy && paths.end >= kUnreached) wanted = false;
+      Augment(paths);
+      augmentations_ += busy;
     }
   }
 
   __device__ int augmentations() const { return augmentations_; }
 
  private:
-  // What the lines of this lane miss.
-  struct Need {
-    int missing, excess;
-    bool any;   // of this lane
-    bool busy;  // of its group
-  };
-  __device__ Need NeedOf(bool wanted) const {
-    Need need;
-    need.missing = lines_.row_wanted - __popc(lines_.row_kept);
-    need.excess = __popc(lines_.column_kept) - lines_.column_wanted;
-    need.any = wanted && (need.missing > 0 || need.excess > 0);
-    need.busy = (__ballot_sync(~0u, need.any) & group_.lanes()) != 0;
-    return need;
-  }
-
-  // Flips a shortest path of each group that needs one. False: there is none.
-  __device__ bool Flip(const Need& need) {
-    const Paths paths = FindPath(need.busy, need.missing, need.excess);
-    Augment(paths);
-    augmentations_ += need.busy;
-    return !need.busy || paths.end < kUnreached;
-  }
-
   // A node: a line's number, whether it is a column, and whether it is no sink.
   static constexpr uint32_t kColumn = kBlock, kNoSink = 2 * kBlock, kNodes = 4 * kBlock;
   // Keys: a distance times kNodes, and a node.
@@ -186,7 +144,7 @@ class PatchFinish {
   }
 
   const PatchScores scores_;
-  int column_;
+  const int column_;
   const PatchGroup<kBlock> group_;
   PatchLines& lines_;
   int augmentations_ = 0;

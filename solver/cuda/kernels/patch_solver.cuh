@@ -15,7 +15,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "solver/cuda/kernels/pass.h"
 #include "solver/cuda/kernels/patch_certificate.cuh"
@@ -47,31 +46,19 @@ struct PatchMemory {
   int sweeps[kBlocks * kBlocks];                        // of each block that was swept
 };
 
-// What the lines of each block column have moved, of each lane: row and column.
-template <int kBlock>
-using PatchMoves = int2[kPatchLines / kBlock][kPatchLines];
-
-struct NoPatchMoves {};
-
 // kWhole: m is kBlock. kPlain: so it is, and a patch is left alone if it is odd, not read by whole
 // octets, or with a block that has ties, outliers, or a scale beyond float32's.
 template <typename Element, int kBlock, bool kWhole, bool kPlain>
 class PatchSolver {
  public:
-  // Whether the groups of a warp go through their blocks at their own pace. Worth it where most
-  // blocks have paths.
-  static constexpr bool kOwnPace = !kPlain && kBlock == 8;
-  using Moves = std::conditional_t<kOwnPace, PatchMoves<kBlock>, NoPatchMoves>;
-
   __device__ PatchSolver(const Pass& pass, const PatchSchedules& schedules, int64_t number,
-                         PatchMemory<kBlock>& memory, Moves& moves)
+                         PatchMemory<kBlock>& memory)
       : pass_(pass),
         schedules_(schedules),
         view_(LocatePatch<kBlock>(pass, number)),
         m_(kWhole ? kBlock : pass.problem.pattern.m),
         n_(pass.problem.pattern.n),
         memory_(memory),
-        moves_(moves),
         measure_(schedules, PatchScores{memory.scores}, memory.start) {}
 
   // False: the patch is left alone.
@@ -90,12 +77,8 @@ class PatchSolver {
       __syncwarp();
       const uint32_t rows = measure_.tied() == 0 ? Threshold<false>() : Threshold<true>();
       const uint32_t columns = TransposeBits(rows);
-      if constexpr (kOwnPace) {
-        SolveAtOwnPace(rows, columns);
-      } else {
 #pragma unroll 1
-        for (int h = 0; h < kBlocks; ++h) SolveInStep(h, rows, columns);
-      }
+      for (int h = 0; h < kBlocks; ++h) SolveBlocks(h, rows, columns);
     }
     Store();
     return true;
@@ -189,80 +172,20 @@ class PatchSolver {
   }
 
   // Finishes and certifies the blocks of block column h, one a group of lanes.
-  __device__ void SolveInStep(int h, uint32_t rows, uint32_t columns) {
-    PatchLines lines = LinesOf(h);
-    lines.row_kept = rows >> h * kBlock & kLines;
-    lines.column_kept = ColumnOf(h, columns);
-    int paths = 0;
-    const bool solvable = Prepare(h, lines, paths);
-    PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
-    const bool solved = finish.Run(solvable);
-    Certify(h, lines, solved, paths + finish.augmentations());
-  }
-
-  // The same for all blocks: those of a block column are prepared, and certified, together.
-  __device__ void SolveAtOwnPace(uint32_t rows, uint32_t columns) {
-    // By block columns: this lane's lines, what they keep, and whether its block can be solved, and
-    // has lines that miss entries.
-    uint32_t row_kept = 0, column_kept = 0, solvable = 0, short_ = 0;
-    int paths = 0;
-#pragma unroll 1
-    for (int h = 0; h < kBlocks; ++h) {
-      PatchLines lines = LinesOf(h);
-      lines.row_kept = rows >> h * kBlock & kLines;
-      lines.column_kept = ColumnOf(h, columns);
-      solvable |= Prepare(h, lines, paths) ? 1u << h : 0;
-      const bool misses = lines.row_wanted > __popc(lines.row_kept) ||
-                          lines.column_wanted < __popc(lines.column_kept);
-      short_ |= (__ballot_sync(~0u, misses) >> v() * kBlock & kLines) != 0 ? 1u << h : 0;
-      moves_[h][lane()] = make_int2(lines.row_move, lines.column_move);
-      row_kept |= lines.row_kept << h * kBlock;
-      column_kept |= lines.column_kept << h * kBlock;
-    }
-    const auto load = [&](int h) {
-      PatchLines lines = LinesOf(h);
-      const int2 moves = moves_[h][lane()];
-      lines.row_move = moves.x;
-      lines.column_move = moves.y;
-      lines.row_kept = row_kept >> h * kBlock & kLines;
-      lines.column_kept = column_kept >> h * kBlock & kLines;
-      return lines;
-    };
-    PatchLines lines = load(0);
-    PatchFinish<kBlock> finish(scores(), 0, lines);
-    solvable &= ~finish.RunEach(
-        solvable & short_, [&](int h) { lines = load(h); },
-        [&](int h) {
-          moves_[h][lane()] = make_int2(lines.row_move, lines.column_move);
-          row_kept = (row_kept & ~(kLines << h * kBlock)) | lines.row_kept << h * kBlock;
-          column_kept = (column_kept & ~(kLines << h * kBlock)) | lines.column_kept << h * kBlock;
-        });
-#pragma unroll 1
-    for (int h = 0; h < kBlocks; ++h) Certify(h, load(h), solvable >> h & 1, 0);
-    augmentations_ += paths + finish.augmentations();
-  }
-
-  // This lane's lines in block column h, but for what they keep.
-  __device__ PatchLines LinesOf(int h) const {
+  __device__ void SolveBlocks(int h, uint32_t rows, uint32_t columns) {
     PatchLines lines;
     lines.row_start = memory_.start.row[h][lane()];
     lines.column_start = memory_.start.column[v()][h * kBlock + z()];
+    lines.row_kept = rows >> h * kBlock & kLines;
+    if constexpr (kBlock < 32) columns = __shfl_sync(~0u, columns, h * kBlock + z());
+    lines.column_kept = columns >> v() * kBlock & kLines;
     lines.row_wanted = lines.column_wanted = n_;
     if (!IsLine()) {  // nothing can be entered or dropped
+      lines.column_kept = kLines;
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
-    return lines;
-  }
-
-  // What this lane's column in block column h keeps, `columns` being those of the patch.
-  __device__ uint32_t ColumnOf(int h, uint32_t columns) const {
-    if constexpr (kBlock < 32) columns = __shfl_sync(~0u, columns, h * kBlock + z());
-    return IsLine() ? columns >> v() * kBlock & kLines : kLines;
-  }
-
-  // Snaps blocks with ties. False: the block of this lane's group is left to the general kernel.
-  __device__ bool Prepare(int h, PatchLines& lines, int& tight_paths) const {
+    int tight_paths = 0;
     if (measure_.tied() != 0) SnapTies(h, lines, tight_paths);
     const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
     const int missing = lines.row_wanted - __popc(lines.row_kept);
@@ -270,14 +193,11 @@ class PatchSolver {
     const uint32_t short_rows = __ballot_sync(~0u, missing > 0);
     const uint32_t far_lines =
         __ballot_sync(~0u, max(abs(missing), abs(excess)) > FarthestLine(tied));
-    return (ExistingBlocks() >> h & 1) && !(measure_.unfit() >> (v() * kBlocks + h) & 1) &&
-           (tied || __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock)) &&
-           (far_lines >> v() * kBlock & kLines) == 0;
-  }
-
-  // Adds up the blocks of block column h that are `solved`, if their gaps prove it.
-  __device__ void Certify(int h, const PatchLines& lines, bool solved, int paths) {
-    const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
+    bool solved = (ExistingBlocks() >> h & 1) && !(measure_.unfit() >> (v() * kBlocks + h) & 1) &&
+                  (tied || __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock)) &&
+                  (far_lines >> v() * kBlock & kLines) == 0;
+    PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
+    solved = finish.Run(solved);
     const double row_potential = static_cast<double>(lines.row_start) + lines.row_move;
     const double column_potential = static_cast<double>(lines.column_start) + lines.column_move;
     memory_.column_potential[lane()] = column_potential;
@@ -302,7 +222,7 @@ class PatchSolver {
     value_ += part.value * unit;
     gap_ += static_cast<double>(gap) * unit;
     score_sum_ += part.score_sum * unit;
-    augmentations_ += paths;
+    augmentations_ += tight_paths + finish.augmentations();
     sweeps_ += memory_.sweeps[v() * kBlocks + h];
     StorePotentials(h, row_potential * unit, column_potential * unit);
     if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
@@ -431,7 +351,6 @@ class PatchSolver {
   const PatchView view_;
   const int m_, n_;
   PatchMemory<kBlock>& memory_;
-  Moves& moves_;
 
   PatchMeasure<kBlock, kWhole, kPlain> measure_;
   // Of this lane's block row, by block columns: left to the other kernel.
