@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreadsPerCta<kWidth>, kLeastCtas<kWidth>)
   const int64_t step = int64_t{gridDim.x} * kBlocks;
   for (int64_t first = int64_t{blockIdx.x} * kBlocks; first < count; first += step) {
     const int64_t k = first + group;
-    if (k >= count) return;
+    if (k >= count) return;  // the barrier does without it
     const int64_t index = list.blocks == nullptr ? k : list.blocks[k];
     BlockSolver<kWidth>(pass, index, state, entries).Run();
     __syncthreads();  // before the next block takes the memory, too

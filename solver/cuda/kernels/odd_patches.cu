@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
   const uint32_t count = listed ? *pass.odd_count : static_cast<uint32_t>(pass.patches);
   for (uint32_t first = blockIdx.x * kPatchWarps; first < count; first += step) {
     const uint32_t k = first + warp;
-    if (k >= count) return;
+    if (k >= count) return;  // the barrier does without it
     const uint32_t number = listed ? pass.odd_patches[k] : k;
     PatchSolver<Element, kBlock, kWhole, false>(pass, schedules, pass.first_patch + number,
                                                 memory[warp])

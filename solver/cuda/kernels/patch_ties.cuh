@@ -143,7 +143,8 @@ class TieForest {
     int row, column;  // of this lane's lines, in quanta
   };
 
-  // visit(j, score, start, move) for the entries of this lane's row, and their columns.
+  // visit(j, score, start, move) for the entries of this lane's row, and their columns. (What
+  // columns move means nothing before it has been written.)
   template <typename Visit>
   __device__ void VisitRow(Visit visit) const {
 #pragma unroll 2
