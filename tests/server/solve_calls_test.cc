@@ -1,0 +1,144 @@
+// The unary RPC Solve on completion queues: calls that are given up, many at once, and the server's
+// end. What it answers is in mask_service_test.cc.
+#include "server/solve_calls.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/server/service_fixture.h"
+
+namespace tsenor::server {
+namespace {
+
+using testing::MakeHeader;
+using testing::ToBytes;
+
+class SolveCallsTest : public ServiceTest {
+ protected:
+  // One call on a connection of its caller's.
+  struct Call {
+    grpc::ClientContext context;
+    v1::SolveResponse response;
+    grpc::Status status;
+  };
+
+  SolveCallsTest() {
+    *request_.mutable_header() = MakeHeader(16, 8, 1, 2);
+    request_.set_data(ToBytes(weights_));
+  }
+
+  void Solve(v1::MaskService::Stub& stub, Call& call) const {
+    call.status = stub.Solve(&call.context, request_, &call.response);
+  }
+
+  void ExpectAnswer(const Call& call) const {
+    EXPECT_TRUE(call.status.ok()) << call.status.error_message();
+    EXPECT_EQ(call.response.mask(), ExpectedMask(weights_));
+  }
+
+  const std::vector<float> weights_ = Weights(16, 8);
+  v1::SolveRequest request_;
+};
+
+TEST_F(SolveCallsTest, MoreCallsThanWaitForAnArrivalAreAllAnswered) {
+  Start();
+  solver_.Block();
+  std::deque<Call> calls(150);
+  std::vector<std::thread> clients;
+  for (Call& call : calls) clients.emplace_back([&] { Solve(*stub_, call); });
+  EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") > 100 * 128; }));
+  solver_.Unblock();
+  for (std::thread& client : clients) client.join();
+  for (const Call& call : calls) ExpectAnswer(call);
+}
+
+TEST_F(SolveCallsTest, ACallThatIsGivenUpFreesItsMemory) {
+  Start();
+  solver_.Block();
+  Call first, second;
+  std::thread running([&] { Solve(*stub_, first); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread waiting([&] { Solve(*stub_, second); });
+  ASSERT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 128; }));
+  second.context.TryCancel();
+  waiting.join();
+  EXPECT_EQ(second.status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 0; }));
+  solver_.Unblock();
+  running.join();
+  ExpectAnswer(first);
+  EXPECT_TRUE(WaitUntilMemoryIsFree());
+}
+
+// A thousand calls of eight clients, half of which end at some moment: by a cancellation, or by
+// their deadline.
+TEST_F(SolveCallsTest, AStormOfCallsThatAreGivenUpLeavesNothingBehind) {
+  Start();
+  constexpr int kClients = 8, kCalls = 125;
+  std::atomic<int> answered = 0, given_up = 0;
+  const auto storm = [&](int client) {
+    const auto stub = testing::MakeStub(server_->addresses().front());
+    std::mt19937 random(client);
+    const auto some_time = [&] { return std::chrono::microseconds(random() % 2000); };
+    for (int k = 0; k < kCalls; ++k) {
+      Call call;
+      std::thread canceller;
+      const auto kind = random() % 4;
+      if (kind == 0) call.context.set_deadline(std::chrono::system_clock::now() + some_time());
+      if (kind == 1) {
+        canceller = std::thread([&call, wait = some_time()] {
+          std::this_thread::sleep_for(wait);
+          call.context.TryCancel();
+        });
+      }
+      Solve(*stub, call);
+      if (canceller.joinable()) canceller.join();
+      if (kind > 1) ExpectAnswer(call);
+      ++(call.status.ok() ? answered : given_up);
+    }
+  };
+  std::vector<std::thread> clients;
+  for (int client = 0; client < kClients; ++client) clients.emplace_back(storm, client);
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(answered + given_up, kClients * kCalls);
+  EXPECT_GT(given_up, 0);
+  EXPECT_TRUE(WaitUntilMemoryIsFree());
+  ExpectHealthy();
+}
+
+TEST_F(SolveCallsTest, DrainFinishesCallsInFlight) {
+  Start();
+  solver_.Block();
+  Call call;
+  std::thread client([&] { Solve(*stub_, call); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread drain([this] { EXPECT_TRUE(server_->Drain(std::chrono::seconds(30))); });
+  solver_.Unblock();
+  drain.join();
+  client.join();
+  ExpectAnswer(call);
+}
+
+TEST_F(SolveCallsTest, DrainCancelsCallsThatAreLeftAfterItsPatience) {
+  Start();
+  solver_.Block();
+  Call call;
+  std::thread client([&] { Solve(*stub_, call); });
+  ASSERT_TRUE(solver_.WaitForCalls(1));
+  EXPECT_FALSE(server_->Drain(std::chrono::milliseconds(100)));
+  client.join();
+  EXPECT_FALSE(call.status.ok());
+  solver_.Unblock();
+  engine_->Stop();
+}
+
+}  // namespace
+}  // namespace tsenor::server
