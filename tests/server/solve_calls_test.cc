@@ -53,8 +53,11 @@ TEST_F(SolveCallsTest, MoreCallsThanWaitForAnArrivalAreAllAnswered) {
   solver_.Block();
   std::deque<Call> calls(150);
   std::vector<std::thread> clients;
-  for (Call& call : calls) clients.emplace_back([&] { Solve(*stub_, call); });
-  EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") > 100 * 128; }));
+  const auto start = [&](Call& call) { clients.emplace_back([&] { Solve(*stub_, call); }); };
+  start(calls.front());
+  ASSERT_TRUE(solver_.WaitForCalls(1));  // of its one worker: the others wait
+  for (size_t k = 1; k < calls.size(); ++k) start(calls[k]);
+  EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 149 * 128; }));
   solver_.Unblock();
   for (std::thread& client : clients) client.join();
   for (const Call& call : calls) ExpectAnswer(call);
