@@ -22,12 +22,11 @@ const client::MaskSink& IgnoreRows() {
 // copy. Owns itself until End().
 class BenchCall {
  public:
+  BenchCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
+      : request_(request), done_(std::move(done)), reader_(request.header, IgnoreRows()) {}
   virtual ~BenchCall() = default;
 
  protected:
-  BenchCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
-      : request_(request), done_(std::move(done)), reader_(request.header, IgnoreRows()) {}
-
   void Prepare(const BenchCallOptions& options, const std::stop_token& stop) {
     context_.set_deadline(std::chrono::system_clock::now() + options.timeout);
     outcome_.status = client::AddToken(options.security, context_);
@@ -78,8 +77,7 @@ class BenchCall {
 // One event a call: of a stream with one message each way gRPC would tell four.
 class UnaryCall final : public BenchCall {
  public:
-  UnaryCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
-      : BenchCall(request, std::move(done)) {}
+  using BenchCall::BenchCall;
 
   void Start(grpc::GenericStub& stub, grpc::CompletionQueue& events,
              const BenchCallOptions& options, const std::stop_token& stop) {
@@ -87,8 +85,8 @@ class UnaryCall final : public BenchCall {
     responder_ = stub.PrepareUnaryCall(&context_, "/tsenor.v1.MaskService/Solve",
                                        request_.messages.front(), &events);
     responder_->StartCall();
-    responder_->Finish(&answer_, &status_,
-                       this);  // the last touch: OnFinished() may follow at once
+    // The last touch: OnFinished() may follow at once.
+    responder_->Finish(&answer_, &status_, this);
   }
 
   void OnFinished() {
@@ -118,8 +116,7 @@ class UnaryCall final : public BenchCall {
 class StreamedCall final : public BenchCall,
                            public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  StreamedCall(const BenchRequest& request, std::function<void(const BenchOutcome&)> done)
-      : BenchCall(request, std::move(done)) {}
+  using BenchCall::BenchCall;
 
   void Start(grpc::GenericStub& stub, const BenchCallOptions& options,
              const std::stop_token& stop) {

@@ -39,6 +39,14 @@ class SolveCallsTest : public ServiceTest {
     call.status = stub.Solve(&call.context, request_, &call.response);
   }
 
+  // Begins a call that the solver does not answer before Unblock(); returns once it has it.
+  std::thread BeginBlocked(Call& call) {
+    solver_.Block();
+    std::thread client([&] { Solve(*stub_, call); });
+    EXPECT_TRUE(solver_.WaitForCalls(1));
+    return client;
+  }
+
   void ExpectAnswer(const Call& call) const {
     EXPECT_TRUE(call.status.ok()) << call.status.error_message();
     EXPECT_EQ(call.response.mask(), ExpectedMask(weights_));
@@ -50,13 +58,12 @@ class SolveCallsTest : public ServiceTest {
 
 TEST_F(SolveCallsTest, MoreCallsThanWaitForAnArrivalAreAllAnswered) {
   Start();
-  solver_.Block();
   std::deque<Call> calls(150);
   std::vector<std::thread> clients;
-  const auto start = [&](Call& call) { clients.emplace_back([&] { Solve(*stub_, call); }); };
-  start(calls.front());
-  ASSERT_TRUE(solver_.WaitForCalls(1));  // of its one worker: the others wait
-  for (size_t k = 1; k < calls.size(); ++k) start(calls[k]);
+  clients.push_back(BeginBlocked(calls[0]));  // the solver's one worker: the others wait
+  for (size_t k = 1; k < calls.size(); ++k) {
+    clients.emplace_back([this, &call = calls[k]] { Solve(*stub_, call); });
+  }
   EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 149 * 128; }));
   solver_.Unblock();
   for (std::thread& client : clients) client.join();
@@ -65,10 +72,8 @@ TEST_F(SolveCallsTest, MoreCallsThanWaitForAnArrivalAreAllAnswered) {
 
 TEST_F(SolveCallsTest, ACallThatIsGivenUpFreesItsMemory) {
   Start();
-  solver_.Block();
   Call first, second;
-  std::thread running([&] { Solve(*stub_, first); });
-  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread running = BeginBlocked(first);
   std::thread waiting([&] { Solve(*stub_, second); });
   ASSERT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 128; }));
   second.context.TryCancel();
@@ -119,11 +124,10 @@ TEST_F(SolveCallsTest, AStormOfCallsThatAreGivenUpLeavesNothingBehind) {
 
 TEST_F(SolveCallsTest, DrainFinishesCallsInFlight) {
   Start();
-  solver_.Block();
   Call call;
-  std::thread client([&] { Solve(*stub_, call); });
-  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread client = BeginBlocked(call);
   std::thread drain([this] { EXPECT_TRUE(server_->Drain(std::chrono::seconds(30))); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it has begun
   solver_.Unblock();
   drain.join();
   client.join();
@@ -132,10 +136,8 @@ TEST_F(SolveCallsTest, DrainFinishesCallsInFlight) {
 
 TEST_F(SolveCallsTest, DrainCancelsCallsThatAreLeftAfterItsPatience) {
   Start();
-  solver_.Block();
   Call call;
-  std::thread client([&] { Solve(*stub_, call); });
-  ASSERT_TRUE(solver_.WaitForCalls(1));
+  std::thread client = BeginBlocked(call);
   EXPECT_FALSE(server_->Drain(std::chrono::milliseconds(100)));
   client.join();
   EXPECT_FALSE(call.status.ok());

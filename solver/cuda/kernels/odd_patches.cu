@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     PatchSolver<Element, kBlock, kWhole, false>(pass, schedules, pass.first_patch + number,
                                                 memory[warp])
         .Run();
-    __syncthreads();
+    __syncthreads();  // before the next patch takes the memory, too
   }
 }
 

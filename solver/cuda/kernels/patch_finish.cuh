@@ -28,7 +28,7 @@ class PatchFinish {
       const int excess = __popc(lines_.column_kept) - lines_.column_wanted;
       const bool source = wanted && (missing > 0 || excess > 0);
       if (!__any_sync(~0u, source)) return wanted;
-      const bool busy = (__ballot_sync(~0u, source) & group_.lanes()) != 0;
+      const bool busy = group_.Ballot(source) != 0;
       const Paths paths = FindPath(busy, missing, excess);
       if (busy && paths.end >= kUnreached) wanted = false;
       Augment(paths);

@@ -87,7 +87,7 @@ class PatchSolver {
  private:
   static constexpr int kBlocks = kPatchLines / kBlock;
   static constexpr uint32_t kAllOfRow = (1u << kBlocks) - 1;
-  static constexpr uint32_t kLines = kBlock == 32 ? ~0u : (1u << kBlock) - 1;
+  static constexpr uint32_t kLines = PatchGroup<kBlock>::kLines;
 
   static __device__ int lane() { return threadIdx.x % 32; }
   // Of this lane's row: its block's row of blocks in the patch, and its number in the block.

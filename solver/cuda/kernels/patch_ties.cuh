@@ -172,7 +172,7 @@ class TieForest {
       before = score;
     });
     float commons[4];
-    uint32_t left = __ballot_sync(~0u, wanted && common != kNone) & group_.lanes();
+    uint32_t left = group_.Ballot(wanted && common != kNone);
 #pragma unroll
     for (float& score : commons) {
       score = __shfl_sync(~0u, common, First(left));
@@ -242,15 +242,15 @@ class TieForest {
     int needed = lines.column_wanted - __popc(lines.column_kept);
     const uint32_t entries = (tight & (missing > 0 ? ~lines.row_kept : lines.row_kept))
                              << group_.base;
-    uint32_t left = __ballot_sync(~0u, wanted && missing != 0) & group_.lanes();  // rows
+    uint32_t left = group_.Ballot(wanted && missing != 0);  // rows
     while (__any_sync(~0u, left != 0)) {
       const int i = First(left);
       const int of_row = __shfl_sync(~0u, missing, i);
       const bool is_entry = __shfl_sync(~0u, entries, i) & own;
       const bool fits = is_entry && left != 0 && (of_row > 0 ? needed > 0 : needed < 0);
-      const uint32_t fitting = __ballot_sync(~0u, fits) & group_.lanes();
+      const uint32_t fitting = group_.Ballot(fits);
       const bool changes = fits && __popc(fitting & (own - 1)) < abs(of_row);
-      const uint32_t changed = __ballot_sync(~0u, changes) & group_.lanes();
+      const uint32_t changed = group_.Ballot(changes);
       if (group_.lane == i) lines.row_kept ^= changed >> group_.base;
       if (changes) {
         lines.column_kept ^= 1u << (i - group_.base);

@@ -185,6 +185,8 @@ struct PatchGroup {
   __device__ PatchGroup()
       : lane(threadIdx.x % 32), z(threadIdx.x % kBlock), base(threadIdx.x % 32 - z) {}
   __device__ uint32_t lanes() const { return kLines << base; }
+  // The lanes of the group for which `mine` holds.
+  __device__ uint32_t Ballot(bool mine) const { return __ballot_sync(~0u, mine) & lanes(); }
   // What the lane of a line of the group has.
   template <typename T>
   __device__ T From(T value, int line) const {
