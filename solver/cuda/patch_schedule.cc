@@ -45,6 +45,11 @@ EvenTable EvenTableFor(int m) {
 }
 
 constexpr float kScaledRelaxation = 0.7992f;
+constexpr ScaledSweep kScaled32[] = {
+    {0.4712f, 0.8214f}, {1.165f, 0.7256f}, {3.427f, 1.08f},  {5.318f, 0.5965f}, {11.69f, 1.776f},
+    {21.16f, 1.17f},    {41.59f, 1.25f},   {98.82f, 1.171f}, {203.3f, 1.309f},  {254.3f, 2.149f},
+};
+// In smaller places, as found before that one: blocks with ties, or a huge line, prefer it.
 constexpr ScaledSweep kScaled[] = {
     {0.4712f, 0.797f}, {1.165f, 0.609f}, {3.552f, 1.08f}, {5.318f, 0.795f}, {11.69f, 1.77f},
     {21.16f, 1.17f},   {41.59f, 1.25f},  {98.82f, 1.17f}, {161.1f, 1.41f},  {257.7f, 1.91f},
@@ -88,19 +93,26 @@ PatchSchedule EvenSchedule(int m, float density) {
   return schedule;
 }
 
+// c / x is about c's bits plus these, less x's, +-12 %: half precision's bits are nearly
+// logarithms.
+constexpr uint32_t kOne = 0x3b983b98u;
+
 PatchSchedule MeasuringSchedule(float relaxation, std::span<const ScaledSweep> sweeps) {
   PatchSchedule schedule;
   int k = 0;
   for (const ScaledSweep& sweep : sweeps) {
     SweepStep& step = SetSharpness(k++, sweep.tau, schedule);
-    step.gain_scale = Twice(relaxation / (6 * sweep.tau));
+    step.reach = Twice(1 / sweep.tau);
+    step.twice_reach = Twice(2 / sweep.tau);
+    step.least_within = Twice(sweep.least_within / 6);
+    step.gain_at_one = Twice(relaxation / 12) + kOne;
     step.greatest_gain = Twice(relaxation / (sweep.least_within * sweep.tau));
-    step.longest = Twice(1 / sweep.tau);
   }
   return schedule;
 }
 
 static_assert(std::size(kScaled) == kScaledSweeps);
+static_assert(std::size(kScaled32) == kScaledSweeps);
 
 // Lines whose means have a mean square deviation of more than this from the block's differ in
 // scale. (Of Gaussian lines of m entries, it is about 0.57 / m.)
@@ -124,7 +136,8 @@ PatchSchedules SchedulesFor(int n, int m) {
           .start_factor = Twice(center / static_cast<float>(m)),
           .start_rest = Twice(center * center - center),
           .scaled_spread = ScaledSpread(m) * center * center,
-          .of = {EvenSchedule(m, density), MeasuringSchedule(kScaledRelaxation, kScaled),
+          .of = {EvenSchedule(m, density),
+                 MeasuringSchedule(kScaledRelaxation, PatchBlock(m) == 32 ? kScaled32 : kScaled),
                  MeasuringSchedule(kTiedRelaxation, kTied)}};
 }
 

@@ -25,9 +25,14 @@ class EmulatedKernelsTest : public testing::Test {
  protected:
   // `blocks` blocks of one kind: feasible, the cpu backend's value, proven.
   EmulatedPass Judge(WeightKind kind, Pattern pattern, int64_t blocks) {
-    SCOPED_TRACE(testing::Message() << Name(kind) << " " << pattern.n << ":" << pattern.m);
+    SCOPED_TRACE(Name(kind));
+    return Judge(GenerateBlocks(kind, pattern.m, blocks, 11), pattern, blocks);
+  }
+
+  // The same of a row of blocks with these weights.
+  EmulatedPass Judge(const std::vector<float>& weights, Pattern pattern, int64_t blocks) {
+    SCOPED_TRACE(testing::Message() << pattern.n << ":" << pattern.m);
     const int64_t columns = blocks * pattern.m;
-    const auto weights = GenerateBlocks(kind, pattern.m, blocks, 11);
     const Problem problem = Optimal(pattern);
     EmulatedPass pass = EmulatePass(problem, weights.data(), pattern.m, columns);
     const SolveStats found = pass.solved.Total();
@@ -96,6 +101,21 @@ TEST_F(EmulatedKernelsTest, PatchKernelsSolveHugeLines) {
   EXPECT_LT(Judge(WeightKind::kHugeRow, {16, 32}, 64).AugmentationsOfParts(), 2);
 }
 
+// Few bits, but steps that the noise of ties is as high as: often what it chose is not optimal, and
+// blocks of 8 flip cycles of negative length.
+TEST_F(EmulatedKernelsTest, PatchKernelsUndoWhatNoiseChoseBadly) {
+  constexpr int64_t kBlocks = 64;
+  for (const int levels : {6, 10, 16, 24}) {
+    for (const Pattern pattern : {Pattern{4, 8}, {2, 8}, {3, 7}, {8, 16}, {16, 32}}) {
+      SCOPED_TRACE(levels);
+      std::mt19937 random(levels);
+      std::vector<float> weights(kBlocks * pattern.m * pattern.m);
+      for (float& weight : weights) weight = static_cast<float>(random() % levels);
+      EXPECT_LE(Judge(weights, pattern, kBlocks).listed.size(), 1u);
+    }
+  }
+}
+
 // What makes the kernels fast: after the sweeps, few entries are missing.
 TEST_F(EmulatedKernelsTest, SweepsLeaveFewPathsToTheFinish) {
   const auto paths = [&](WeightKind kind, Pattern pattern) {
@@ -110,6 +130,8 @@ TEST_F(EmulatedKernelsTest, SweepsLeaveFewPathsToTheFinish) {
   EXPECT_LT(paths(WeightKind::kInt2, {16, 32}), 12);
   EXPECT_LT(paths(WeightKind::kInt2, {8, 16}), 6);
   EXPECT_LT(paths(WeightKind::kConstant, {8, 16}), 6);
+  EXPECT_LT(paths(WeightKind::kInt2, {4, 8}), 0.5);
+  EXPECT_LT(paths(WeightKind::kSparse, {4, 8}), 0.6);
 }
 
 TEST_F(EmulatedKernelsTest, TheWideKernelSolvesTiesAndHugeScoresItself) {

@@ -15,10 +15,11 @@ struct SweepStep {
   // what it moves a row's; minus the column's gain of the sweep before, or -1.
   uint32_t column_gain, row_gain, minus_gain_before;
 
-  // Where they are not.
-  uint32_t gain_scale;     // relaxation / (6 tau): times 1 / sum(s - s^2), a line's own gain
-  uint32_t greatest_gain;  // of a line
-  uint32_t longest;        // 1 / tau: a step of a measured sweep
+  // Where they are not. A reach is 1 / tau.
+  uint32_t reach, twice_reach;
+  uint32_t least_within;   // sum(s - s^2) counts as no less: so a line's gain is limited
+  uint32_t gain_at_one;    // less that sum's bits: about those of the gain, in half reaches
+  uint32_t greatest_gain;  // of a line's own gain, in mean scores, where it is not measured
 };
 
 struct PatchSchedule {

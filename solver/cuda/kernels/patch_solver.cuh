@@ -15,11 +15,13 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "solver/cuda/kernels/pass.h"
 #include "solver/cuda/kernels/patch_certificate.cuh"
 #include "solver/cuda/kernels/patch_finish.cuh"
 #include "solver/cuda/kernels/patch_measure.cuh"
+#include "solver/cuda/kernels/patch_relaxation.cuh"
 #include "solver/cuda/kernels/patch_schedule.h"
 #include "solver/cuda/kernels/patch_sweeps.cuh"
 #include "solver/cuda/kernels/patch_ties.cuh"
@@ -37,13 +39,19 @@ constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the 
 constexpr int MostShortRows(int block) { return block / 2; }
 constexpr int FarthestLine(bool tied) { return tied ? 12 : 4; }
 
-template <int kBlock>
+// Whether patches are finished by PatchRelaxation, else by PatchFinish.
+constexpr bool Relaxes(int block, bool plain) { return block == 8 && !plain; }
+
+template <int kBlock, bool kPlain>
 struct PatchMemory {
   static constexpr int kBlocks = kPatchLines / kBlock;
   alignas(16) float scores[kPatchLines * kPatchLines];  // PatchScores
   PatchLineNumbers<kBlock> start;                       // potentials; before, PatchMeasure's
   alignas(16) double column_potential[kPatchLines];     // of the blocks in work
   int sweeps[kBlocks * kBlocks];                        // of each block that was swept
+  struct Nothing {};
+  using Relaxation = PatchRelaxation<8>::Exchange;
+  std::conditional_t<Relaxes(kBlock, kPlain), Relaxation, Nothing> relaxation;
 };
 
 // kWhole: m is kBlock. kPlain: so it is, and a patch is left alone if it is odd, not read by whole
@@ -52,7 +60,7 @@ template <typename Element, int kBlock, bool kWhole, bool kPlain>
 class PatchSolver {
  public:
   __device__ PatchSolver(const Pass& pass, const PatchSchedules& schedules, int64_t number,
-                         PatchMemory<kBlock>& memory)
+                         PatchMemory<kBlock, kPlain>& memory)
       : pass_(pass),
         schedules_(schedules),
         view_(LocatePatch<kBlock>(pass, number)),
@@ -185,8 +193,10 @@ class PatchSolver {
       lines.row_wanted = 0;
       lines.column_wanted = kBlock;
     }
-    int tight_paths = 0;
-    if (measure_.tied() != 0) SnapTies(h, lines, tight_paths);
+    int paths = 0;
+    if constexpr (!Relaxes(kBlock, kPlain)) {
+      if (measure_.tied() != 0) SnapTies(h, lines, paths);
+    }
     const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
     const int missing = lines.row_wanted - __popc(lines.row_kept);
     const int excess = __popc(lines.column_kept) - lines.column_wanted;
@@ -196,8 +206,7 @@ class PatchSolver {
     bool solved = (ExistingBlocks() >> h & 1) && !(measure_.unfit() >> (v() * kBlocks + h) & 1) &&
                   (tied || __popc(short_rows >> v() * kBlock & kLines) <= MostShortRows(kBlock)) &&
                   (far_lines >> v() * kBlock & kLines) == 0;
-    PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
-    solved = finish.Run(solved);
+    solved = Finish(h, solved, tied, lines, paths);
     const double row_potential = static_cast<double>(lines.row_start) + lines.row_move;
     const double column_potential = static_cast<double>(lines.column_start) + lines.column_move;
     memory_.column_potential[lane()] = column_potential;
@@ -222,10 +231,24 @@ class PatchSolver {
     value_ += part.value * unit;
     gap_ += static_cast<double>(gap) * unit;
     score_sum_ += part.score_sum * unit;
-    augmentations_ += tight_paths + finish.augmentations();
+    augmentations_ += paths;
     sweeps_ += memory_.sweeps[v() * kBlocks + h];
     StorePotentials(h, row_potential * unit, column_potential * unit);
     if (m_ % 8 != 0 && IsLine()) pass_.masks[IndexOf(v(), h) * m_ + z()] = lines.row_kept;
+  }
+
+  // Of the blocks of block column h that are wanted. False: not to be had here.
+  __device__ bool Finish(int h, bool wanted, bool tied, PatchLines& lines, int& paths) {
+    if constexpr (Relaxes(kBlock, kPlain)) {
+      PatchRelaxation<kBlock> finish(scores(), h * kBlock, m_, lines, memory_.relaxation);
+      wanted = finish.Run(wanted, tied);
+      paths += finish.augmentations();
+    } else {
+      PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
+      wanted = finish.Run(wanted);
+      paths += finish.augmentations();
+    }
+    return wanted;
   }
 
   // Of the blocks of block column h that have any.
@@ -350,7 +373,7 @@ class PatchSolver {
   const PatchSchedules& schedules_;
   const PatchView view_;
   const int m_, n_;
-  PatchMemory<kBlock>& memory_;
+  PatchMemory<kBlock, kPlain>& memory_;
 
   PatchMeasure<kBlock, kWhole, kPlain> measure_;
   // Of this lane's block row, by block columns: left to the other kernel.

@@ -32,18 +32,18 @@ struct PatchSweepState {
   __half2 column_gain[4];
 };
 
-// About 1 / x, +-12 %, for x > 0: enough for the length of a step.
-inline __device__ __half2 RoughReciprocal(__half2 x) { return Pair(0x77987798u - Bits(x)); }
-
 inline __device__ __half2 Clamp(__half2 x, __half2 limit) {
   return __hmax2(__hmin2(x, limit), __hneg2(limit));
 }
 
-// What a line's potential moves for an excess of one: by its count and the sum of squares, both
-// less n.
-inline __device__ __half2 MeasuredGain(__half2 count, __half2 squares, const SweepStep& step) {
-  const __half2 within = __hmax2(__hsub2(count, squares), __float2half2_rn(0.05f));
-  return __hmul2(RoughReciprocal(within), Pair(step.gain_scale));
+// Half a step, in reaches, plus a half: 0 .. 1, so that no step is longer than a reach. A line's
+// entries count `excess` too much, and the squares of what they count sum up to n more than
+// `squares`. `gain`: half a step for an excess of one.
+inline __device__ __half2 MeasuredStep(__half2 excess, __half2 squares, const SweepStep& step,
+                                       __half2& gain) {
+  const __half2 within = __hmax2(__hsub2(excess, squares), Pair(step.least_within));
+  gain = Pair(step.gain_at_one - Bits(within));
+  return __hfma2_sat(excess, gain, __float2half2_rn(0.5f));
 }
 
 // Where a sweep has its slopes from.
@@ -64,26 +64,26 @@ __device__ __forceinline__ void SweepRows(const LineSums<kBlock>& excess, const 
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
         __half2& x = state.x[2 * pair + h][q];
-        x = kSlope == Slope::kAverage
-                ? __hfma2(state.column_step[q], Pair(step.minus_gain_before), x)
-                : __hsub2(x, state.column_step[q]);
+        if constexpr (kSlope == Slope::kAverage) {
+          x = __hfma2(state.column_step[q], Pair(step.minus_gain_before), x);
+        } else {
+          x = __hsub2(x, state.column_step[q]);
+        }
         s[h][q] = __hfma2_sat(x, tau, offset);
       }
     }
     const __half2 count = excess.Rows([&](int h, int q) { return Bits(s[h][q]); });
     if constexpr (kSlope == Slope::kAverage) {
       row = __hfma2(count, Pair(step.row_gain), row);
-      continue;
-    }
-    if constexpr (kSlope == Slope::kMeasured) {
+    } else if constexpr (kSlope == Slope::kFrozen) {
+      const __half2 gain = __hmin2(state.row_gain[pair], Pair(step.greatest_gain));
+      row = __hfma2(__hmul2(count, gain), __hneg2(tau), row);
+    } else {
       const __half2 squares =
           excess.Rows([&](int h, int q) { return Bits(__hmul2(s[h][q], s[h][q])); });
-      state.row_gain[pair] = MeasuredGain(count, squares, step);
+      const __half2 moved = MeasuredStep(count, squares, step, state.row_gain[pair]);
+      row = __hadd2(__hfma2(moved, __float2half2_rn(-2.0f), row), __float2half2_rn(1.0f));
     }
-    const __half2 gain = __hmin2(state.row_gain[pair], Pair(step.greatest_gain));
-    __half2 move = __hmul2(__hmul2(count, __hneg2(tau)), gain);
-    if constexpr (kSlope == Slope::kMeasured) move = Clamp(move, __float2half2_rn(1.0f));
-    row = __hadd2(row, move);
   }
 }
 
@@ -100,20 +100,22 @@ __device__ __forceinline__ void SweepColumns(const LineSums<kBlock>& excess, con
       s[k] = __hfma2_sat(state.x[k][q], tau, k % 2 == 0 ? __low2half2(row) : __high2half2(row));
     }
     const __half2 count = excess.Columns(__hadd2(__hadd2(s[0], s[1]), __hadd2(s[2], s[3])));
+    __half2& column = state.column[q];
     __half2& move = state.column_step[q];
     if constexpr (kSlope == Slope::kAverage) {
       move = count;
-      state.column[q] = __hfma2(count, Pair(step.column_gain), state.column[q]);
-      continue;
+      column = __hfma2(count, Pair(step.column_gain), column);
+    } else {
+      if constexpr (kSlope == Slope::kFrozen) {
+        move = __hmul2(count, __hmin2(state.column_gain[q], Pair(step.greatest_gain)));
+      } else {
+        const __half2 squares = excess.Columns(
+            __hfma2(s[3], s[3], __hfma2(s[2], s[2], __hfma2(s[1], s[1], __hmul2(s[0], s[0])))));
+        const __half2 moved = MeasuredStep(count, squares, step, state.column_gain[q]);
+        move = __hfma2(moved, Pair(step.twice_reach), __hneg2(Pair(step.reach)));
+      }
+      column = __hadd2(column, move);
     }
-    if constexpr (kSlope == Slope::kMeasured) {
-      const __half2 squares = excess.Columns(
-          __hfma2(s[3], s[3], __hfma2(s[2], s[2], __hfma2(s[1], s[1], __hmul2(s[0], s[0])))));
-      state.column_gain[q] = MeasuredGain(count, squares, step);
-    }
-    move = __hmul2(count, __hmin2(state.column_gain[q], Pair(step.greatest_gain)));
-    if constexpr (kSlope == Slope::kMeasured) move = Clamp(move, Pair(step.longest));
-    state.column[q] = __hadd2(state.column[q], move);
   }
 }
 
@@ -122,6 +124,14 @@ __device__ __forceinline__ void Sweep(const LineSums<kBlock>& excess, const Swee
                                       PatchSweepState& state) {
   SweepRows<kSlope>(excess, step, state);
   SweepColumns<kSlope>(excess, step, state);
+}
+
+// From gains as measured to those of frozen sweeps, in mean scores: `unit` is two reaches.
+inline __device__ void ScaleGains(__half2 unit, PatchSweepState& state) {
+#pragma unroll
+  for (__half2& gain : state.row_gain) gain = __hmul2(gain, unit);
+#pragma unroll
+  for (__half2& gain : state.column_gain) gain = __hmul2(gain, unit);
 }
 
 // The potentials of a thread's lines, in mean scores.
@@ -274,6 +284,7 @@ __device__ __forceinline__ PatchPotentials RunSchedule(const PatchSchedules& sch
     constexpr int kTogether = kCompact ? 1 : 2, kFrozenSweeps = kScaledSweeps - kMeasuredSweeps;
     RunSweeps<Slope::kMeasured, kMeasuredSweeps, kTogether>(excess, schedule, sweep, state,
                                                             nothing);
+    ScaleGains(Pair(schedule.step[kMeasuredSweeps - 1].twice_reach), state);
     RunSweeps<Slope::kFrozen, kFrozenSweeps, kTogether>(excess, schedule, sweep, state, nothing);
   } else {
     // Sweeps are read over and over, or else they do not fit into the cache for instructions.

@@ -2,9 +2,9 @@
 //
 // Ties leave sweeps without a threshold, and the finish with as many paths as entries are missing.
 // So the sweeps see such a block with a little noise: then few lines keep too few or too many.
-// After them the noise is forgotten again: potentials are snapped to where ties are exactly tight,
-// so that what is kept of tied entries is free: the noise has chosen well, and where it has not,
-// tight entries change places.
+// After them the noise is forgotten again. Blocks of 8 relax (patch_relaxation.cuh). In others,
+// potentials are snapped to where ties are exactly tight, so that what is kept of tied entries is
+// free: the noise has chosen well, and where it has not, tight entries change places.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,9 @@
 
 namespace tsenor::cuda {
 
-constexpr float kTieNoise = 0.08f;   // mean scores, to either side: far above the sharpest reach
+// In mean scores, to either side: far above the sharpest reach. The more, the fewer paths, and the
+// more masks that are not optimal without it: snapping stands less of that than relaxation does.
+constexpr float TieNoiseOf(int block) { return block == 8 ? 0.16f : 0.08f; }
 constexpr float kTieReach = 0.125f;  // mean scores: nearer to tight than this, an entry is snapped
 
 // Of a block with many ties, quanta are so many bits coarser: lines are often a tie's height off,
@@ -38,7 +40,7 @@ struct TieNoise {
     for (int i = 0; i < kBlock; ++i) {
       for (int j = 0; j < kBlock; ++j) {
         const auto drawn = static_cast<int32_t>(Factor(i + 1) * Factor(j + kBlock + 1));
-        value[i][j] = static_cast<float>(drawn) * (kTieNoise * 0x1p-31f);
+        value[i][j] = static_cast<float>(drawn) * (TieNoiseOf(kBlock) * 0x1p-31f);
       }
     }
   }
@@ -133,8 +135,7 @@ class TieForest {
       lines.column_kept = kept_column;
     }
     Balance(wanted, tight, lines);
-    // Lines of 8 entries rarely have a path left: they would only read more instructions.
-    if constexpr (kBlock > 8) FlipTightPaths(wanted, tight, lines, paths);
+    FlipTightPaths(wanted, tight, lines, paths);
     return lines;
   }
 
