@@ -16,7 +16,7 @@ template <typename Element, int kBlock, bool kWhole>
 __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     OddPatchKernel(const __grid_constant__ Pass pass,
                    const __grid_constant__ PatchSchedules schedules, bool listed) {
-  __shared__ PatchMemory<kBlock, false> memory[kPatchWarps];
+  __shared__ PatchMemory<kBlock> memory[kPatchWarps];
   AllowNextKernel();
   WaitForKernelBefore();
   const int warp = threadIdx.x / 32;

@@ -16,7 +16,7 @@ template <typename Element, int kBlock>
 __global__ void __launch_bounds__(32 * kPatchWarps, kPatchCtas)
     PatchKernel(const __grid_constant__ Pass pass, const __grid_constant__ PatchSchedules schedules,
                 uint32_t patches) {
-  __shared__ PatchMemory<kBlock, true> memory[kPatchWarps];
+  __shared__ PatchMemory<kBlock> memory[kPatchWarps];
   AllowNextKernel();
   WaitForKernelBefore();
   const int warp = threadIdx.x / 32;

@@ -89,8 +89,8 @@ class PatchMeasure {
     __syncwarp();  // the compiler shall read again, not keep registers for it
     Center(state);
     if constexpr (kPlain) return;
-    if (wild_lanes_ != 0) CutOff(state);
     if (tied_ != 0) AddNoise(state);
+    if (wild_lanes_ != 0) CutOff(state);
     if (unfit_ != 0 || !kWhole) ClearUnfit(state);
   }
 
@@ -116,7 +116,7 @@ class PatchMeasure {
   __device__ float mean_quanta() const { return mean_quanta_; }
   // Of a block with ties or without: its mean score is 2^this to twice as many quanta.
   __device__ int mean_exponent(bool tied) const {
-    return schedules_.mean_exponent - (!kPlain && tied ? kTiedBits : 0);
+    return schedules_.mean_exponent - (kPlain ? 0 : tied ? TiedBits(kBlock) : OddBits(kBlock));
   }
   // Blocks of the patch that are not of this kernel's kind, and those with ties: a bit each.
   __device__ uint32_t unfit() const { return kPlain ? 0 : unfit_; }
@@ -310,7 +310,13 @@ class PatchMeasure {
     }
   }
 
-  // So that ties are none for the sweeps.
+  // What goes down from zeros, and up from others: of scores less the center.
+  __device__ __half2 NoiseOf(__half2 noise, __half2 centered) const {
+    const __half2 zero = __float2half2_rn(-schedules_.center);
+    return __hfma2(__heq2(centered, zero), __hmul2(noise, __float2half2_rn(-2.0f)), noise);
+  }
+
+  // So that ties are none for the sweeps. `state`: scores less the center.
   __device__ void AddNoise(PatchSweepState& state) const {
     const PatchPlace place;
     if (!(tied_ >> place.block<kBlock>() & 1)) return;
@@ -319,9 +325,13 @@ class PatchMeasure {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         const float4 noise = kTieNoiseOf<kBlock>.quad(place.row(k), place.column(4 * c));
-        __half2* const x = &state.x[k][2 * c];
-        x[0] = __hadd2(x[0], __floats2half2_rn(noise.x, noise.y));
-        x[1] = __hadd2(x[1], __floats2half2_rn(noise.z, noise.w));
+        const __half2 pairs[2] = {__floats2half2_rn(noise.x, noise.y),
+                                  __floats2half2_rn(noise.z, noise.w)};
+#pragma unroll
+        for (int q = 0; q < 2; ++q) {
+          __half2& x = state.x[k][2 * c + q];
+          x = __hadd2(x, SplitsTieNoise(kBlock) ? NoiseOf(pairs[q], x) : pairs[q]);
+        }
       }
     }
   }

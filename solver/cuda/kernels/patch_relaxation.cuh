@@ -1,5 +1,5 @@
-// The exact finish of odd patches of blocks of 8: shortest paths by Bellman and Ford's algorithm,
-// all lines of four blocks at once.
+// The exact finish of patches of small blocks with ties: shortest paths by Bellman and Ford's
+// algorithm, all lines of all groups' blocks at once.
 //
 // With residuals R_ij = w_ij - a_i - b_j at the potentials of the sweeps, entering an entry costs
 // -R and dropping one costs R, whatever its sign: where noise has broken ties (patch_ties.cuh),
@@ -13,9 +13,10 @@
 // those go by the costs from before its path was flipped, or else, where they are too far to be
 // exact, or there was no search, the distances from everywhere, 0 or less.
 //
-// In a round all rows look at all columns, then all columns at all rows: 32 instructions (sm_90)
-// for four blocks. Dijkstra's algorithm (patch_finish.cuh) takes twice as many for one line of
-// each. But for a single path of a block without ties it is shorter: plain patches have that.
+// In a round all rows look at all columns, then all columns at all rows: 32 instructions for four
+// blocks of 8 (sm_90). Dijkstra's algorithm (patch_finish.cuh) takes twice as many for one line of
+// each. But for a single path of blocks without ties it is shorter: plain patches have that, and
+// those of blocks of 16.
 #pragma once
 
 #include <cstdint>
@@ -24,21 +25,20 @@
 
 namespace tsenor::cuda {
 
+// What lines tell each other: their potentials before, and their distances.
+struct PatchRelaxationMemory {
+  float4 row_start[kPatchLines / 4], column_start[kPatchLines / 4];
+  int4 row[kPatchLines / 4], column[kPatchLines / 4];
+};
+
 template <int kBlock>
 class PatchRelaxation {
  public:
-  // What lines tell each other.
-  struct Exchange {
-    int4 row[kPatchLines / 4], column[kPatchLines / 4];
-    // Residuals of each group's block, and room for its rows not to share banks with another's.
-    alignas(16) int residual[kPatchLines / kBlock][kBlock * kBlock + kBlock];
-  };
-
   // The block of this lane's group begins at `column` of the patch, at the row of its lane 0, and
   // has m lines.
   __device__ PatchRelaxation(PatchScores scores, int column, int m, PatchLines& lines,
-                             Exchange& exchange)
-      : scores_(scores), column_(column), all_((1u << m) - 1), lines_(lines), exchange_(exchange) {}
+                             PatchRelaxationMemory& memory)
+      : scores_(scores), column_(column), all_((1u << m) - 1), lines_(lines), memory_(memory) {}
 
   // Called by all lanes; those of a group without `wanted` take no part. `tied`: potentials do not
   // prove what the group keeps. False: a path would be longer than distances reach.
@@ -47,9 +47,14 @@ class PatchRelaxation {
     bool searching = HasSources() & wanted;
     bool open = searching | (wanted & !proven);
     if (!__any_sync(~0u, open)) return wanted;
-    const Costs costs = ReadCosts();
+    OfLane(memory_.row_start) = lines_.row_start;
+    OfLane(memory_.column_start) = lines_.column_start;
+    __syncwarp();
+    Costs costs;
+    if (kKeepsCosts) costs = ReadCosts();
     int rounds = kFirstRounds;
     for (int searches = 0; __any_sync(~0u, open); ++searches) {
+      if (!kKeepsCosts) costs = ReadCosts();
       const Distances found = Relax(costs, open, searching, rounds);
       const bool falling = group_.Ballot(found.falling) != 0;
       Walk walk = {.line = 0, .at_column = false};
@@ -86,11 +91,12 @@ class PatchRelaxation {
   static constexpr int kLine = kBlock;
   static constexpr int kFar = 1 << 30;  // a cost: there is no arc
   static constexpr int kNowhere =
-      kFar - kLine;  // a distance; its sum with a cost does not overflow
+      kFar - kLine;  // a distance: the sum with a cost does not overflow
   static constexpr int kUnreached = kFar / 4 * 3;  // less than that, by costs below zero
   // Of scores this far below their potentials, float32 may have rounded the residual.
   static constexpr int kExact = kLine << 25;
   static constexpr int kFirstRounds = 5;  // enough for most paths; a cycle shows after fewer
+  static constexpr bool kKeepsCosts = kBlock == 8;  // there are registers enough
   static constexpr int kMostSearches = 8 * kBlock;
 
   // Of this lane's lines: what it costs to drop an entry of its row, and to enter one of its
@@ -117,36 +123,36 @@ class PatchRelaxation {
   // Whether some row of the group keeps too few, or some column too many.
   __device__ bool HasSources() const { return group_.Ballot(Missing() > 0 || Excess() > 0) != 0; }
 
+  template <typename T>
+  __device__ static auto& OfLane(T (&memory)[kPatchLines / 4]) {
+    return (&memory[0].x)[threadIdx.x % 32];
+  }
+
   __device__ Costs ReadCosts() const {
-    auto* const starts = reinterpret_cast<float*>(exchange_.column);
-    starts[group_.lane] = lines_.column_start;
-    __syncwarp();
     Costs costs;
-    int* const residuals = exchange_.residual[group_.base / kBlock];
 #pragma unroll
     for (int c = 0; c < kBlock / 4; ++c) {
-      const float4 score = scores_.quad(group_.lane, column_ / 4 + c);
-      const float4 start = *reinterpret_cast<const float4*>(starts + group_.base + 4 * c);
-      const int of[4] = {Residual(score.x, start.x), Residual(score.y, start.y),
-                         Residual(score.z, start.z), Residual(score.w, start.w)};
-      *reinterpret_cast<int4*>(residuals + group_.z * kBlock + 4 * c) =
-          make_int4(of[0], of[1], of[2], of[3]);
+      const float4 quad = scores_.quad(group_.lane, column_ / 4 + c);
+      const float4 rows = memory_.row_start[group_.base / 4 + c];
+      const float4 columns = memory_.column_start[group_.base / 4 + c];
+      const float score[4] = {quad.x, quad.y, quad.z, quad.w};
+      const float row[4] = {rows.x, rows.y, rows.z, rows.w};
+      const float column[4] = {columns.x, columns.y, columns.z, columns.w};
 #pragma unroll
-      for (int j = 0; j < 4; ++j) costs.drop[4 * c + j] = of[j] * kLine + (4 * c + j);
-    }
-    __syncwarp();
-#pragma unroll
-    for (int k = 0; k < kBlock; ++k) {
-      costs.enter[k] = k - residuals[k * kBlock + group_.z] * kLine;
+      for (int j = 0; j < 4; ++j) {
+        const int k = 4 * c + j;
+        const float above = scores_.at(group_.base + k, column_ + group_.z);
+        costs.drop[k] = CostOf(score[j] - (lines_.row_start + column[j]), k);
+        costs.enter[k] = CostOf((row[j] + lines_.column_start) - above, k);
+      }
     }
     return costs;
   }
 
-  // Of an entry of this lane's row: as PatchFinish's, but no more than a cost can be.
-  __device__ int Residual(float score, float column_start) const {
-    constexpr int kMost = kFar / kLine;
-    const float residual = __fadd_rn(score, -__fadd_rn(lines_.row_start, column_start));
-    return max(min(__float2int_rn(residual), kMost), -kMost);
+  // Residuals are as exact as PatchFinish's. One that is far below zero is none that can be used.
+  static __device__ int CostOf(float residual, int line) {
+    const auto cost = static_cast<uint32_t>(min(__float2int_rn(residual), kFar / kLine));
+    return static_cast<int>(cost * kLine + static_cast<uint32_t>(line));
   }
 
   // The least of the sums of `costs` and the other lines' distances.
@@ -177,28 +183,27 @@ class PatchRelaxation {
     int row = open && (!searching || Missing() > 0) ? 0 : kNowhere;
     int column = open && (!searching || Excess() > 0) ? 0 : kNowhere;
     int row_parent = -1, column_parent = -1;
-    int* const rows = reinterpret_cast<int*>(exchange_.row);
-    int* const columns = reinterpret_cast<int*>(exchange_.column);
-    columns[group_.lane] = column;
+    OfLane(memory_.column) = column;
     bool falling = true;
 #pragma unroll 1
     for (int round = 0; round < rounds && __any_sync(~0u, falling); ++round) {
       __syncwarp();
-      int least = Least(costs.drop, exchange_.column);
+      int least = Least(costs.drop, memory_.column);
       if (least < row) {
         row = least & -kLine;
         row_parent = least & (kLine - 1);
       }
-      rows[group_.lane] = row;
+      OfLane(memory_.row) = row;
       __syncwarp();
-      least = Least(costs.enter, exchange_.row);
+      least = Least(costs.enter, memory_.row);
       falling = least < column;
       if (falling) {
         column = least & -kLine;
         column_parent = least & (kLine - 1);
       }
-      columns[group_.lane] = column;
+      OfLane(memory_.column) = column;
     }
+    __syncwarp();
     return {row, column, row_parent, column_parent, falling};
   }
 
@@ -262,7 +267,7 @@ class PatchRelaxation {
   const uint32_t all_;  // the lines of the block
   const PatchGroup<kBlock> group_;
   PatchLines& lines_;
-  Exchange& exchange_;
+  PatchRelaxationMemory& memory_;
   int augmentations_ = 0;
 };
 

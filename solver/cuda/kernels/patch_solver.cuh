@@ -15,7 +15,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "solver/cuda/kernels/pass.h"
 #include "solver/cuda/kernels/patch_certificate.cuh"
@@ -39,19 +38,17 @@ constexpr int kPotentialBits = 13;  // potentials are multiples of 2^-13 of the 
 constexpr int MostShortRows(int block) { return block / 2; }
 constexpr int FarthestLine(bool tied) { return tied ? 12 : 4; }
 
-// Whether patches are finished by PatchRelaxation, else by PatchFinish.
-constexpr bool Relaxes(int block, bool plain) { return block == 8 && !plain; }
-
-template <int kBlock, bool kPlain>
+template <int kBlock>
 struct PatchMemory {
   static constexpr int kBlocks = kPatchLines / kBlock;
   alignas(16) float scores[kPatchLines * kPatchLines];  // PatchScores
   PatchLineNumbers<kBlock> start;                       // potentials; before, PatchMeasure's
-  alignas(16) double column_potential[kPatchLines];     // of the blocks in work
-  int sweeps[kBlocks * kBlocks];                        // of each block that was swept
-  struct Nothing {};
-  using Relaxation = PatchRelaxation<8>::Exchange;
-  std::conditional_t<Relaxes(kBlock, kPlain), Relaxation, Nothing> relaxation;
+  union {                                               // of the blocks in work
+    alignas(16) double column_potential[kPatchLines];
+    PatchRelaxationMemory relaxation;
+    TieColumns tie_columns;
+  };
+  int sweeps[kBlocks * kBlocks];  // of each block that was swept
 };
 
 // kWhole: m is kBlock. kPlain: so it is, and a patch is left alone if it is odd, not read by whole
@@ -60,7 +57,7 @@ template <typename Element, int kBlock, bool kWhole, bool kPlain>
 class PatchSolver {
  public:
   __device__ PatchSolver(const Pass& pass, const PatchSchedules& schedules, int64_t number,
-                         PatchMemory<kBlock, kPlain>& memory)
+                         PatchMemory<kBlock>& memory)
       : pass_(pass),
         schedules_(schedules),
         view_(LocatePatch<kBlock>(pass, number)),
@@ -95,6 +92,10 @@ class PatchSolver {
  private:
   static constexpr int kBlocks = kPatchLines / kBlock;
   static constexpr uint32_t kAllOfRow = (1u << kBlocks) - 1;
+  // Patches with ties are finished by PatchRelaxation, but for blocks of 32 lines; of 8, all odd
+  // ones are.
+  static constexpr bool kRelaxesTies = !kPlain && kBlock <= 16,
+                        kRelaxesAll = !kPlain && kBlock == 8;
   static constexpr uint32_t kLines = PatchGroup<kBlock>::kLines;
 
   static __device__ int lane() { return threadIdx.x % 32; }
@@ -158,7 +159,10 @@ class PatchSolver {
     const float4 quad = kTieNoiseOf<kBlock>.quad(row, column);
     const float noise[4] = {quad.x, quad.y, quad.z, quad.w};
 #pragma unroll
-    for (int j = 0; j < 4; ++j) score[j] += noise[j] * measure_.mean_quanta();
+    for (int j = 0; j < 4; ++j) {
+      const bool down = SplitsTieNoise(kBlock) && score[j] == 0;
+      score[j] += (down ? -noise[j] : noise[j]) * measure_.mean_quanta();
+    }
   }
 
   // Bits of this lane's row of the patch: the first `columns` of each of its blocks, if the row is
@@ -194,7 +198,7 @@ class PatchSolver {
       lines.column_wanted = kBlock;
     }
     int paths = 0;
-    if constexpr (!Relaxes(kBlock, kPlain)) {
+    if constexpr (!kPlain && !kRelaxesTies) {
       if (measure_.tied() != 0) SnapTies(h, lines, paths);
     }
     const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
@@ -239,11 +243,15 @@ class PatchSolver {
 
   // Of the blocks of block column h that are wanted. False: not to be had here.
   __device__ bool Finish(int h, bool wanted, bool tied, PatchLines& lines, int& paths) {
-    if constexpr (Relaxes(kBlock, kPlain)) {
-      PatchRelaxation<kBlock> finish(scores(), h * kBlock, m_, lines, memory_.relaxation);
-      wanted = finish.Run(wanted, tied);
-      paths += finish.augmentations();
-    } else {
+    if constexpr (kRelaxesTies) {
+      if (kRelaxesAll || measure_.tied() != 0) {
+        PatchRelaxation<kBlock> finish(scores(), h * kBlock, m_, lines, memory_.relaxation);
+        wanted = finish.Run(wanted, tied);
+        paths += finish.augmentations();
+        return wanted;
+      }
+    }
+    if constexpr (!kRelaxesAll) {
       PatchFinish<kBlock> finish(scores(), h * kBlock, lines);
       wanted = finish.Run(wanted);
       paths += finish.augmentations();
@@ -255,8 +263,7 @@ class PatchSolver {
   __device__ void SnapTies(int h, PatchLines& lines, int& paths) const {
     const int block = v() * kBlocks + h;
     const float reach = MeanQuantaOf(h) * kTieReach;
-    const TieForest<kBlock> forest(scores(), h * kBlock, m_, reach,
-                                   *reinterpret_cast<TieColumns*>(memory_.column_potential));
+    const TieForest<kBlock> forest(scores(), h * kBlock, m_, reach, memory_.tie_columns);
     const bool wanted = measure_.tied() >> block & ~measure_.unfit() >> block & 1;
     lines = forest.Snap(wanted, lines, paths);
   }
@@ -373,7 +380,7 @@ class PatchSolver {
   const PatchSchedules& schedules_;
   const PatchView view_;
   const int m_, n_;
-  PatchMemory<kBlock, kPlain>& memory_;
+  PatchMemory<kBlock>& memory_;
 
   PatchMeasure<kBlock, kWhole, kPlain> measure_;
   // Of this lane's block row, by block columns: left to the other kernel.

@@ -2,9 +2,9 @@
 //
 // Ties leave sweeps without a threshold, and the finish with as many paths as entries are missing.
 // So the sweeps see such a block with a little noise: then few lines keep too few or too many.
-// After them the noise is forgotten again. Blocks of 8 relax (patch_relaxation.cuh). In others,
-// potentials are snapped to where ties are exactly tight, so that what is kept of tied entries is
-// free: the noise has chosen well, and where it has not, tight entries change places.
+// After them the noise is forgotten again. Blocks of 8 and 16 relax (patch_relaxation.cuh). In
+// others, potentials are snapped to where ties are exactly tight, so that what is kept of tied
+// entries is free: the noise has chosen well, and where it has not, tight entries change places.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,17 @@
 
 namespace tsenor::cuda {
 
-// In mean scores, to either side: far above the sharpest reach. The more, the fewer paths, and the
-// more masks that are not optimal without it: snapping stands less of that than relaxation does.
-constexpr float TieNoiseOf(int block) { return block == 8 ? 0.16f : 0.08f; }
+// The most noise, in mean scores: far above the sharpest reach. In blocks of 16 lines it goes down
+// from zeros and up from other scores, so that these stay above zeros; elsewhere to either side.
+constexpr float MostTieNoise(int block) { return block == 8 ? 0.16f : block == 16 ? 0.3f : 0.08f; }
+constexpr bool SplitsTieNoise(int block) { return block == 16; }
+
 constexpr float kTieReach = 0.125f;  // mean scores: nearer to tight than this, an entry is snapped
 
-// Of a block with many ties, quanta are so many bits coarser: lines are often a tie's height off,
-// and paths as long.
-constexpr int kTiedBits = 2;
+// Quanta of odd patches are so many bits coarser, for longer paths: of blocks with many ties, where
+// lines are often a tie's height off, and of others.
+constexpr int TiedBits(int block) { return block == 16 ? 3 : 2; }
+constexpr int OddBits(int block) { return block == 16 ? 1 : 0; }
 
 // A block of 16 or 32 in which so many lanes have two equal scores side by side (of four pairs) has
 // many ties. (Of Gaussian scores in bfloat16, one lane in thirty has.) One of 8 has two lanes only:
@@ -40,7 +43,8 @@ struct TieNoise {
     for (int i = 0; i < kBlock; ++i) {
       for (int j = 0; j < kBlock; ++j) {
         const auto drawn = static_cast<int32_t>(Factor(i + 1) * Factor(j + kBlock + 1));
-        value[i][j] = static_cast<float>(drawn) * (TieNoiseOf(kBlock) * 0x1p-31f);
+        const float noise = static_cast<float>(drawn) * (MostTieNoise(kBlock) * 0x1p-31f);
+        value[i][j] = SplitsTieNoise(kBlock) && noise < 0 ? -noise : noise;
       }
     }
   }
