@@ -41,7 +41,9 @@ class SolveCall final : private SessionPeer {
   // Waits for the next one at the queue, if that is open.
   static void Await(MaskService& service, SolveCalls::Queue& queue) {
     const auto lock = LockBriefly(queue.mutex);
-    if (queue.open) new SolveCall(service, queue);
+    if (!queue.open) return;
+    ++queue.calls;
+    new SolveCall(service, queue);
   }
 
  private:
@@ -49,6 +51,11 @@ class SolveCall final : private SessionPeer {
     context_.AsyncNotifyWhenDone(&done_);
     grpc::ServerCompletionQueue* const events = queue.events.get();
     service.RequestSolve(&context_, &request_, &responder_, events, events, &arrived_);
+  }
+
+  ~SolveCall() override {
+    const auto lock = LockBriefly(queue_.mutex);
+    if (--queue_.calls == 0) queue_.all_ended.notify_all();
   }
 
   void OnArrived(bool ok) {
@@ -169,11 +176,13 @@ SolveCalls::SolveCalls(MaskService& service, grpc::ServerBuilder& builder) : ser
 
 SolveCalls::~SolveCalls() {
   for (const auto& queue : queues_) {
-    {
-      // A call may still arrive, whose thread then must not wait for the next one.
-      const auto lock = LockBriefly(queue->mutex);
-      queue->open = false;
-    }
+    // A call may still arrive, whose thread then must not wait for the next one; and a session may
+    // still answer one that the server's shutdown has cancelled, which a queue that has shut down
+    // would end the process for.
+    std::unique_lock lock(queue->mutex);
+    queue->open = false;
+    queue->all_ended.wait(lock, [&queue] { return queue->calls == 0; });
+    lock.unlock();
     queue->events->Shutdown();
   }
   for (const auto& queue : queues_) {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -20,6 +21,7 @@ class SolveCalls {
   // Adds the queues to the server that `builder` builds, and that has `service`, which outlives
   // this.
   SolveCalls(MaskService& service, grpc::ServerBuilder& builder);
+  // Waits until all calls have ended.
   // REQUIRES: the server has shut down, or never started.
   ~SolveCalls();
   SolveCalls(const SolveCalls&) = delete;
@@ -32,8 +34,10 @@ class SolveCalls {
   struct Queue {
     std::unique_ptr<grpc::ServerCompletionQueue> events;
     std::thread thread;
-    std::mutex mutex;
-    bool open = true;  // calls may be awaited; guarded by mutex
+    std::mutex mutex;  // guards what follows
+    bool open = true;  // calls may be awaited
+    int calls = 0;     // awaited, or not ended
+    std::condition_variable all_ended;
   };
 
  private:

@@ -145,5 +145,22 @@ TEST_F(SolveCallsTest, DrainCancelsCallsThatAreLeftAfterItsPatience) {
   engine_->Stop();
 }
 
+// Their answers come while the server shuts down: none may come too late for its queues.
+TEST_F(SolveCallsTest, DrainWaitsForTheAnswersOfCallsThatItCancels) {
+  Start();
+  std::deque<Call> calls(100);
+  std::vector<std::thread> clients;
+  clients.push_back(BeginBlocked(calls[0]));
+  for (size_t k = 1; k < calls.size(); ++k) {
+    clients.emplace_back([this, &call = calls[k]] { Solve(*stub_, call); });
+  }
+  EXPECT_TRUE(WaitUntil([this] { return Gauge("tsenor_queue_elements") == 99 * 128; }));
+  EXPECT_FALSE(server_->Drain(std::chrono::milliseconds(1)));
+  for (std::thread& client : clients) client.join();
+  for (const Call& call : calls) EXPECT_FALSE(call.status.ok());
+  solver_.Unblock();
+  engine_->Stop();
+}
+
 }  // namespace
 }  // namespace tsenor::server
