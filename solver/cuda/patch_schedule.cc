@@ -93,9 +93,9 @@ PatchSchedule EvenSchedule(int m, float density) {
   return schedule;
 }
 
-// c / x is about c's bits plus these, less x's, +-12 %: half precision's bits are nearly
-// logarithms.
-constexpr uint32_t kOne = 0x3b983b98u;
+// The bits of c / x are about c's plus these less x's, +-12 %, twice: in half precision they are
+// nearly logarithms.
+constexpr uint32_t kOfQuotient = 0x3b983b98u;
 
 PatchSchedule MeasuringSchedule(float relaxation, std::span<const ScaledSweep> sweeps) {
   PatchSchedule schedule;
@@ -105,7 +105,7 @@ PatchSchedule MeasuringSchedule(float relaxation, std::span<const ScaledSweep> s
     step.reach = Twice(1 / sweep.tau);
     step.twice_reach = Twice(2 / sweep.tau);
     step.least_within = Twice(sweep.least_within / 6);
-    step.gain_at_one = Twice(relaxation / 12) + kOne;
+    step.gain_at_one = Twice(relaxation / 12) + kOfQuotient;
     step.greatest_gain = Twice(relaxation / (sweep.least_within * sweep.tau));
   }
   return schedule;

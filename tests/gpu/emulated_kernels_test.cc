@@ -102,7 +102,7 @@ TEST_F(EmulatedKernelsTest, PatchKernelsSolveHugeLines) {
 }
 
 // Few bits, but steps that the noise of ties is as high as: often what it chose is not optimal, and
-// blocks of 8 flip cycles of negative length.
+// blocks of 8 and 16 flip cycles of negative length.
 TEST_F(EmulatedKernelsTest, PatchKernelsUndoWhatNoiseChoseBadly) {
   constexpr int64_t kBlocks = 64;
   for (const int levels : {6, 10, 16, 24}) {

@@ -24,8 +24,8 @@ class PatchFinish {
   // undefined. False: a path would be longer than distances reach.
   __device__ bool Run(bool wanted) {
     while (true) {
-      const int missing = lines_.row_wanted - __popc(lines_.row_kept);
-      const int excess = __popc(lines_.column_kept) - lines_.column_wanted;
+      const int missing = lines_.missing();
+      const int excess = lines_.excess();
       const bool source = wanted && (missing > 0 || excess > 0);
       if (!__any_sync(~0u, source)) return wanted;
       const bool busy = group_.Ballot(source) != 0;

@@ -118,14 +118,9 @@ class PatchRelaxation {
   };
 
   __device__ bool IsLine() const { return all_ >> group_.z & 1; }
-  __device__ int Missing() const { return lines_.row_wanted - __popc(lines_.row_kept); }
-  __device__ int Excess() const { return __popc(lines_.column_kept) - lines_.column_wanted; }
   // Whether some row of the group keeps too few, or some column too many.
-  __device__ bool HasSources() const { return group_.Ballot(Missing() > 0 || Excess() > 0) != 0; }
-
-  template <typename T>
-  __device__ static auto& OfLane(T (&memory)[kPatchLines / 4]) {
-    return (&memory[0].x)[threadIdx.x % 32];
+  __device__ bool HasSources() const {
+    return group_.Ballot(lines_.missing() > 0 || lines_.excess() > 0) != 0;
   }
 
   __device__ Costs ReadCosts() const {
@@ -180,8 +175,8 @@ class PatchRelaxation {
       costs.drop[k] = droppable >> k & 1 ? all.drop[k] : kFar;
       costs.enter[k] = enterable >> k & 1 ? all.enter[k] : kFar;
     }
-    int row = open && (!searching || Missing() > 0) ? 0 : kNowhere;
-    int column = open && (!searching || Excess() > 0) ? 0 : kNowhere;
+    int row = open && (!searching || lines_.missing() > 0) ? 0 : kNowhere;
+    int column = open && (!searching || lines_.excess() > 0) ? 0 : kNowhere;
     int row_parent = -1, column_parent = -1;
     OfLane(memory_.column) = column;
     bool falling = true;
@@ -210,8 +205,8 @@ class PatchRelaxation {
   // Of a group that is searching, the nearest line that keeps too many (row) or too few (column);
   // returns its distance.
   __device__ int FindEnd(const Distances& found, bool searching, Walk& walk) const {
-    const int row = searching && Missing() < 0 ? found.row : kFar;
-    const int column = searching && Excess() < 0 ? found.column : kFar;
+    const int row = searching && lines_.missing() < 0 ? found.row : kFar;
+    const int column = searching && lines_.excess() < 0 ? found.column : kFar;
     int least = min(row, column);
 #pragma unroll
     for (int lanes = kBlock / 2; lanes > 0; lanes /= 2) {

@@ -202,8 +202,8 @@ class PatchSolver {
       if (measure_.tied() != 0) SnapTies(h, lines, paths);
     }
     const bool tied = measure_.tied() >> (v() * kBlocks + h) & 1;
-    const int missing = lines.row_wanted - __popc(lines.row_kept);
-    const int excess = __popc(lines.column_kept) - lines.column_wanted;
+    const int missing = lines.missing();
+    const int excess = lines.excess();
     const uint32_t short_rows = __ballot_sync(~0u, missing > 0);
     const uint32_t far_lines =
         __ballot_sync(~0u, max(abs(missing), abs(excess)) > FarthestLine(tied));

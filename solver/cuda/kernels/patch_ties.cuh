@@ -163,9 +163,6 @@ class TieForest {
       visit(4 * c + 3, score.w, start.w, move.w);
     }
   }
-  __device__ float& OfLane(float4 (&columns)[kPatchLines / 4]) const {
-    return reinterpret_cast<float*>(columns)[group_.lane];
-  }
 
   // Of the entries of this lane's row those that are near tight and tie: with one of four scores
   // that stand side by side in a row of the block. Others are near by chance.
@@ -243,8 +240,8 @@ class TieForest {
   // row by row, the lane of each column looking at its own entry.
   __device__ void Balance(bool wanted, uint32_t tight, PatchLines& lines) const {
     const uint32_t own = 1u << group_.lane;
-    const int missing = lines.row_wanted - __popc(lines.row_kept);
-    int needed = lines.column_wanted - __popc(lines.column_kept);
+    const int missing = lines.missing();
+    int needed = -lines.excess();
     const uint32_t entries = (tight & (missing > 0 ? ~lines.row_kept : lines.row_kept))
                              << group_.base;
     uint32_t left = group_.Ballot(wanted && missing != 0);  // rows
@@ -273,8 +270,8 @@ class TieForest {
     const uint32_t tight_column = TransposeBits<kBlock>(tight);
     bool done = !wanted;  // of the group
     while (true) {
-      const int missing = lines.row_wanted - __popc(lines.row_kept);
-      const int excess = __popc(lines.column_kept) - lines.column_wanted;
+      const int missing = lines.missing();
+      const int excess = lines.excess();
       // Lines reached, and those of them that end a path.
       uint32_t rows = __ballot_sync(~0u, missing > 0), columns = __ballot_sync(~0u, excess > 0);
       uint32_t end_rows = 0, end_columns = 0;

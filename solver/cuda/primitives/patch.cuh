@@ -83,7 +83,17 @@ struct PatchLines {
   int row_move = 0, column_move = 0;  // what the finish adds, in quanta
   uint32_t row_kept, column_kept;     // bit k: the entry in column (row) k
   int row_wanted, column_wanted;      // entries to keep
+
+  // Entries that the row keeps too few, and the column too many.
+  __device__ int missing() const { return row_wanted - __popc(row_kept); }
+  __device__ int excess() const { return __popc(column_kept) - column_wanted; }
 };
+
+// This lane's number of those that the lanes of a warp have in shared memory.
+template <typename Quad>
+__device__ auto& OfLane(Quad (&numbers)[kPatchLines / 4]) {
+  return (&numbers[0].x)[threadIdx.x % 32];
+}
 
 inline __device__ uint32_t Bits(__half2 pair) { return *reinterpret_cast<uint32_t*>(&pair); }
 inline __device__ __half2 Pair(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
